@@ -1,0 +1,92 @@
+# `make help` lists the targets. Everything that is downloaded or built once goes to ~/.cache/leastwise.
+SHELL := bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO      ?= go
+# Two packages at a time: some tests load a whole ClickHouse engine into their process.
+P       ?= 2
+
+BINARIES := leastwise collector-vault processor enforcer
+main_leastwise       := ./cmd/leastwise
+main_collector-vault := ./collectors/cmd/collector-vault
+main_processor       := ./processor/cmd/processor
+main_enforcer        := ./enforcer/cmd/enforcer
+
+LDFLAGS := -s -w -X github.com/leastwise/leastwise/internal/daemon.Version=$(VERSION)
+# One pattern a module of go.work; `go test ./...` at the top would see none of them.
+PACKAGES = $(shell $(GO) list -m -f '{{.Dir}}/...')
+SUMMARY  = $(GO) run ./house/testsum
+# Where goroutines share state.
+RACE := ./internal/stream/... ./internal/daemon/... ./collectors/... ./processor/... ./enforcer/...
+
+.PHONY: help
+help: ## this list
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: build $(BINARIES)
+build: $(BINARIES) ## bin/leastwise, bin/collector-vault, bin/processor, bin/enforcer
+
+$(BINARIES):
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/$@ $(main_$@)
+
+.PHONY: libchdb
+libchdb: ## fetch the ClickHouse engine as a library, once
+	@tools/libchdb.sh
+
+.PHONY: vault
+vault: ## build the real Vault server, once (about 5 minutes)
+	@tools/vault.sh >/dev/null
+
+.PHONY: up
+up: build libchdb ## the whole loop on a real Vault with a fleet of agents, in this terminal
+	@[ -n "$${LEASTWISE_VAULT:-}" ] || command -v vault >/dev/null || tools/vault.sh >/dev/null
+	bin/leastwise demo
+
+.PHONY: test
+test: libchdb ## unit tests and tests with the embedded engines; needs no Vault
+	$(GO) test -json -p $(P) $(PACKAGES) | $(SUMMARY)
+
+.PHONY: race
+race: libchdb ## the packages in which goroutines share state, under the race detector
+	$(GO) test -race -json -p $(P) $(RACE) | $(SUMMARY)
+
+# Tests that need a real Vault have RealVault in their name and skip unless LEASTWISE_VAULT is set.
+.PHONY: e2e
+e2e: build libchdb vault ## tests against the real Vault, then the demo until every ladder has ended
+	export LEASTWISE_VAULT=$${LEASTWISE_VAULT:-$$(tools/vault.sh)}
+	$(GO) test -json -count=1 -p 1 -run RealVault $(PACKAGES) | $(SUMMARY)
+	bin/leastwise demo --once
+
+.PHONY: bench
+bench: build libchdb ## name, value, budget, ok or short
+	bin/leastwise bench
+
+.PHONY: crash
+crash: build libchdb ## kill -9 at random moments, then compare with an uninterrupted run; SEED=n repeats one
+	bin/leastwise crash $(if $(SEED),--seed $(SEED))
+
+.PHONY: lint
+lint: ## golangci-lint on every module, gofmt, buf lint and breaking
+	tools/lint.sh
+
+.PHONY: fmt
+fmt: ## gofmt and buf format
+	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+	tools/proto.sh format
+
+.PHONY: proto
+proto: ## generate schemas/leastwisev1 from schemas/proto
+	tools/proto.sh generate
+
+.PHONY: tidy
+tidy: ## one version of each dependency in all modules, and complete go.sum files
+	$(GO) work sync
+	for dir in $$($(GO) list -m -f '{{.Dir}}'); do (cd $$dir && GOWORK=off $(GO) mod tidy); done
+
+.PHONY: clean
+clean: ## remove what make build made; the caches stay
+	rm -rf bin

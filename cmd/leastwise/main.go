@@ -1,0 +1,75 @@
+// Command leastwise is the whole of Leastwise in one process, and the tools around it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/leastwise/leastwise/cmd/leastwise/scan"
+	"github.com/leastwise/leastwise/internal/daemon"
+)
+
+type cli struct {
+	Scan    scanCommand      `cmd:"" help:"Report on credentials from log files at hand. No server is needed."`
+	Version kong.VersionFlag `help:"Print the version and end."`
+}
+
+// exit is an error that sets the exit code and prints nothing more.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+// Exit codes: 1, it ran and failed, or found what --fail-on names; 2, arguments or files given are wrong.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal kills
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+func run(ctx context.Context, args []string) int {
+	var commands cli
+	parser, err := kong.New(&commands, kong.Name("leastwise"), kong.UsageOnError(),
+		kong.Description("Least privilege, in time as well as in scope, for the credentials that agents and workloads hold."),
+		kong.Vars{"version": "leastwise " + daemon.Version}, kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "leastwise:", err)
+		return exitFailed
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "leastwise: %v (see leastwise --help)\n", err)
+		return exitUsage
+	}
+	return exitCode(command.Run())
+}
+
+func exitCode(err error) int {
+	var code exit
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	case errors.Is(err, scan.ErrUsage), errors.Is(err, daemon.ErrConfig), errors.Is(err, errUsage):
+		fmt.Fprintln(os.Stderr, "leastwise:", err)
+		return exitUsage
+	default:
+		fmt.Fprintln(os.Stderr, "leastwise:", err)
+		return exitFailed
+	}
+}
+
+// errUsage marks errors that the caller mends by calling otherwise.
+var errUsage = errors.New("usage")

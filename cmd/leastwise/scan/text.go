@@ -1,0 +1,156 @@
+package scan
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Text prints the report for a person: what needs somebody's attention first, worst first, with what to do.
+func (r *Report) Text(w io.Writer) error {
+	p := &printer{w: w}
+	p.line("Leastwise scan, as of %s", r.AsOf.Format(time.RFC3339))
+	p.line("%s read: %s, %s dead-lettered, %s of unknown kind kept", plural(r.Records, "record"), plural(r.Events, "event"),
+		count(r.DeadLetters), count(r.Unknown))
+	for _, in := range r.Inputs {
+		p.line("  %s (%s): %s", clean(in.Path), in.Source, plural(in.Records, "record"))
+	}
+	r.textFindings(p)
+	r.textAttempts(p)
+	r.textCredentials(p)
+	return p.err
+}
+
+func (r *Report) textFindings(p *printer) {
+	p.line("")
+	if len(r.Findings) == 0 {
+		p.line("FINDINGS: none of the given policies is violated.")
+		return
+	}
+	p.line("FINDINGS (%d), worst first", len(r.Findings))
+	byKey := map[string]*Credential{}
+	for i := range r.Credentials {
+		byKey[r.Credentials[i].Key] = &r.Credentials[i]
+	}
+	for _, f := range r.Findings {
+		p.line("")
+		p.line("  %s  %s", strings.ToUpper(f.Severity), clean(f.PolicyID))
+		p.line("    credential  %s", clean(f.Credential))
+		p.line("    why         %s is %s, threshold %s", f.Metric, f.Value, f.Threshold)
+		owner := f.Owner
+		if owner == "" {
+			owner = "unknown: no catalog entry matches, so nobody can be told"
+		}
+		p.line("    owner       %s", clean(owner))
+		if c := byKey[f.Credential]; c != nil {
+			p.line("    used        %s, %s denied, last use %s", plural(int(c.Uses), "call"), count(int(c.Denied)), ago(c.LastUsedAt, r.AsOf))
+		}
+		if f.Hint != "" {
+			p.line("    what to do  %s", clean(f.Hint))
+		}
+	}
+}
+
+func (r *Report) textAttempts(p *printer) {
+	probing := slices.DeleteFunc(slices.Clone(r.Credentials), func(c Credential) bool { return c.Denied == 0 })
+	if len(probing) == 0 {
+		return
+	}
+	slices.SortStableFunc(probing, func(a, b Credential) int { return int(b.DeniedPermissions) - int(a.DeniedPermissions) })
+	p.line("")
+	p.line("ATTEMPTS: credentials that were refused, by distinct permission")
+	for _, c := range probing[:min(len(probing), 20)] {
+		p.line("  %s  %d permissions in %s", clean(c.Key), c.DeniedPermissions, plural(int(c.Denied), "call"))
+		for _, sample := range c.DeniedSamples[:min(len(c.DeniedSamples), 5)] {
+			p.line("    %s", clean(sample))
+		}
+	}
+	if len(probing) > 20 {
+		p.line("  … and %d more (--format json lists all)", len(probing)-20)
+	}
+}
+
+func (r *Report) textCredentials(p *printer) {
+	states := map[string]int{}
+	for _, c := range r.Credentials {
+		states[c.State]++
+	}
+	p.line("")
+	p.line("CREDENTIALS: %d (%d active, %d expired, %d revoked, %d of unknown lifetime)", len(r.Credentials),
+		states["active"], states["expired"], states["revoked"], states["unknown"])
+	active := slices.DeleteFunc(slices.Clone(r.Credentials), func(c Credential) bool { return c.State != "active" })
+	slices.SortStableFunc(active, func(a, b Credential) int { return left(b).Compare(left(a)) })
+	for _, c := range active[:min(len(active), 20)] {
+		expires := "never expires"
+		if c.ExpiresAt != nil {
+			expires = "expires in " + span(c.ExpiresAt.Sub(r.AsOf))
+		}
+		p.line("  %s  %s, %s, last use %s", clean(c.Key), expires, plural(int(c.Uses), "use"), ago(c.LastUsedAt, r.AsOf))
+	}
+	if len(active) > 20 {
+		p.line("  … and %d more, with less time left (--format json lists all)", len(active)-20)
+	}
+}
+
+func left(c Credential) time.Time {
+	if c.ExpiresAt == nil {
+		return time.Unix(1<<40, 0)
+	}
+	return *c.ExpiresAt
+}
+
+// printer keeps the first error of a row of prints.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) line(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
+	}
+}
+
+// clean makes text from logs harmless for a terminal: agents choose it.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '·'
+	}, text)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return count(n) + " " + noun + "s"
+}
+
+func count(n int) string { return fmt.Sprint(n) }
+
+func ago(t *time.Time, now time.Time) string {
+	if t == nil {
+		return "never seen"
+	}
+	return span(now.Sub(*t)) + " ago"
+}
+
+// span gives a duration in its two largest units.
+func span(d time.Duration) string {
+	d = d.Round(time.Second)
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	default:
+		return d.String()
+	}
+}

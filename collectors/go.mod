@@ -1,0 +1,17 @@
+module github.com/leastwise/leastwise/collectors
+
+go 1.26
+
+require (
+	github.com/leastwise/leastwise/internal v0.0.0
+	github.com/leastwise/leastwise/schemas v0.0.0
+)
+
+replace github.com/leastwise/leastwise/schemas => ../schemas
+
+replace github.com/leastwise/leastwise/internal => ../internal
+
+require (
+	github.com/valyala/fastjson v1.6.10
+	google.golang.org/protobuf v1.36.12
+)

@@ -1,0 +1,239 @@
+package vault
+
+import (
+	"strings"
+	"time"
+
+	"github.com/leastwise/leastwise/schemas/leastwisev1"
+	"github.com/valyala/fastjson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// events appends what the line says.
+func (d *Decoder) events(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
+	if d.wantsCall(e) {
+		dst = append(dst, d.call(e))
+	}
+	if e.response && e.failure == failedNot {
+		dst = d.outcomes(dst, e)
+	}
+	if !e.login {
+		dst = d.learn(dst, e.auth)
+	}
+	return dst
+}
+
+// wantsCall is whether this line makes event 0.
+func (d *Decoder) wantsCall(e *entry) bool {
+	if e.unpaired {
+		return !e.response
+	}
+	if !d.opts.Pairing {
+		return true
+	}
+	if !e.response {
+		d.recent.add(e.id)
+		return true
+	}
+	return e.failure != failedNot || !d.recent.has(e.id)
+}
+
+// call makes event 0. But for occurred_at, outcome and error it says the same from either line of the call.
+func (d *Decoder) call(e *entry) *leastwisev1.Event {
+	ev := d.event(e, indexCall, d.callKind(e))
+	ev.Credential = d.key(keyToken, e.caller)
+	ev.Action = e.op
+	ev.Resource = e.path
+	if e.path != "" || e.op != "" {
+		d.scratch = append(append(append(d.scratch[:0], e.op...), ' '), e.path...)
+		ev.Permission = d.names.get(d.scratch)
+	}
+	ev.Error = string(e.failure)
+	switch {
+	case e.failure != failedNot:
+		ev.Outcome = leastwisev1.Outcome_OUTCOME_FAILURE
+	case e.response:
+		ev.Outcome = leastwisev1.Outcome_OUTCOME_SUCCESS
+	}
+	ev.RemoteAddress = d.names.get(bounded(e.request.GetStringBytes("remote_address"), 64))
+	ev.Labels = map[string]string{}
+	d.requestLabels(ev.Labels, e)
+	if e.auth == nil {
+		return ev
+	}
+	ev.Principal = d.key(keyEntity, d.names.get(bounded(e.auth.GetStringBytes("entity_id"), maxID)))
+	d.authLabels(ev.Labels, e.auth)
+	ev.GrantedBy = d.grantedBy(e.auth)
+	ev.Policies = d.texts(e.auth.GetArray("policies"))
+	ev.Lifetime = d.lifetimeSeen(e)
+	return ev
+}
+
+func (d *Decoder) callKind(e *entry) leastwisev1.Event_Kind {
+	switch {
+	case e.login:
+		return leastwisev1.Event_NOTED
+	case e.denied():
+		return leastwisev1.Event_DENIED
+	case e.allowed == no, e.allowed != yes && e.failure == failedThrottled, !e.authenticated():
+		return leastwisev1.Event_NOTED
+	case e.ownLife():
+		return leastwisev1.Event_NOTED
+	}
+	return leastwisev1.Event_USED
+}
+
+// ownLife is a token's renewal or revocation of itself.
+func (e *entry) ownLife() bool {
+	method, ok := strings.CutPrefix(e.path, "auth/token/")
+	if !ok {
+		return false
+	}
+	switch method {
+	case "renew-self", "revoke-self":
+		return true
+	case "renew", "revoke", "revoke-orphan":
+		return e.namesCaller("token")
+	case "renew-accessor", "revoke-accessor":
+		return e.namesCaller("accessor")
+	}
+	return false
+}
+
+// lifetimeSeen is what a call tells of its token's life: when it was issued, and for how long. The log freezes token_ttl
+// at issue, so the expiry holds only if the token was never renewed: a call after it proves that it was.
+func (d *Decoder) lifetimeSeen(e *entry) *leastwisev1.Lifetime {
+	issued, err := parseTime(e.auth.GetStringBytes("token_issue_time"))
+	if err != nil {
+		return nil
+	}
+	life := &leastwisev1.Lifetime{IssuedAt: timestamppb.New(issued)}
+	switch ttl := e.auth.GetInt64("token_ttl"); {
+	case ttl > 0 && ttl <= maxSeconds:
+		if end := issued.Add(time.Duration(ttl) * time.Second); !e.at.After(end.Add(time.Second)) {
+			life.ExpiresAt = timestamppb.New(end)
+		}
+	case ttl == 0 && hasRoot(e.auth):
+		life.NeverExpires = true
+	}
+	return life
+}
+
+const maxSeconds = 100 * 365 * 24 * 3600
+
+// hasRoot: only a root token can live without a time to live.
+func hasRoot(auth *fastjson.Value) bool {
+	for _, policy := range auth.GetArray("policies") {
+		if string(policy.GetStringBytes()) == "root" {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Decoder) grantedBy(auth *fastjson.Value) []string {
+	var names []string
+	for _, policy := range auth.GetArray("policy_results", "granting_policies") {
+		if name := policy.GetStringBytes("name"); len(name) > 0 && len(names) < maxList {
+			names = append(names, d.names.get(bounded(name, maxLabel)))
+		}
+	}
+	return names
+}
+
+const maxList = 64
+
+func (d *Decoder) texts(values []*fastjson.Value) []string {
+	var texts []string
+	for _, v := range values[:min(len(values), maxList)] {
+		if text := v.GetStringBytes(); len(text) > 0 && !isHash(text) {
+			texts = append(texts, d.names.get(bounded(text, maxLabel)))
+		}
+	}
+	return texts
+}
+
+func (d *Decoder) requestLabels(labels map[string]string, e *entry) {
+	d.label(labels, "mount_point", e.request.GetStringBytes("mount_point"))
+	d.label(labels, "mount_type", e.request.GetStringBytes("mount_type"))
+	if space := e.request.GetStringBytes("namespace", "path"); len(space) > 0 {
+		d.label(labels, "namespace", space)
+	}
+}
+
+// authLabels describe a token. Vault logs metadata in clear because it must hold no secret.
+func (d *Decoder) authLabels(labels map[string]string, auth *fastjson.Value) {
+	d.label(labels, "display_name", auth.GetStringBytes("display_name"))
+	if kind := auth.GetStringBytes("token_type"); string(kind) != "service" && string(kind) != "default" {
+		d.label(labels, "token_type", kind)
+	}
+	metadata := auth.GetObject("metadata")
+	if metadata == nil || metadata.Len() == 0 {
+		return
+	}
+	kept := 0
+	metadata.Visit(func(key []byte, v *fastjson.Value) {
+		if kept++; kept > 16 {
+			return
+		}
+		name := "meta." + cleanText(key, 64)
+		if string(key) == "role_name" || string(key) == "role" {
+			name = "role_name"
+		}
+		d.label(labels, name, v.GetStringBytes())
+	})
+}
+
+func (d *Decoder) label(labels map[string]string, name string, value []byte) {
+	if len(value) == 0 || isHash(value) || looksSecret(value) {
+		return
+	}
+	labels[name] = d.names.get(bounded(value, maxLabel))
+}
+
+// learn remembers which token a hash stands for, and gives again, with their credential, the events that waited for it.
+func (d *Decoder) learn(dst []*leastwisev1.Event, auth *fastjson.Value) []*leastwisev1.Event {
+	return d.learnName(dst, auth.GetStringBytes("client_token"), auth.GetStringBytes("accessor"))
+}
+
+func (d *Decoder) learnName(dst []*leastwisev1.Event, token, accessor []byte) []*leastwisev1.Event {
+	if len(token) == 0 || len(accessor) == 0 {
+		return dst
+	}
+	for _, waited := range d.tokens.learn(token, d.names.get(bounded(accessor, maxID))) {
+		known := proto.Clone(waited).(*leastwisev1.Event)
+		known.Credential = d.key(keyToken, d.names.get(bounded(accessor, maxID)))
+		delete(known.Labels, "target")
+		dst = append(dst, known)
+	}
+	return dst
+}
+
+// Prefer merges two readings of one event (the same id) into one, and returns it: the earlier, with the outcome and the
+// credential that only the other may know. The result does not depend on the order of the two.
+func Prefer(a, b *leastwisev1.Event) *leastwisev1.Event {
+	first, second := a, b
+	if earlier(b, a) {
+		first, second = b, a
+	}
+	if first.Outcome == leastwisev1.Outcome_OUTCOME_UNSPECIFIED && second.Outcome != leastwisev1.Outcome_OUTCOME_UNSPECIFIED {
+		first.Outcome, first.Error = second.Outcome, second.Error
+	}
+	if first.Credential == "" && second.Credential != "" {
+		first.Credential, first.Labels = second.Credential, second.Labels
+	}
+	if second.Kind == leastwisev1.Event_DENIED {
+		first.Kind = second.Kind
+	}
+	return first
+}
+
+// earlier orders two readings by time; of two at one time the one that knows the outcome comes first.
+func earlier(a, b *leastwisev1.Event) bool {
+	x, y := a.GetOccurredAt().AsTime(), b.GetOccurredAt().AsTime()
+	if !x.Equal(y) {
+		return x.Before(y)
+	}
+	return a.Outcome > b.Outcome
+}

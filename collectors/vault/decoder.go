@@ -1,0 +1,258 @@
+package vault
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/leastwise/leastwise/collectors/source"
+	"github.com/leastwise/leastwise/schemas"
+	"github.com/leastwise/leastwise/schemas/leastwisev1"
+	"github.com/valyala/fastjson"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// System is the first part of every key and the source of every event of this package.
+const System = "vault"
+
+// Indexes of the events of one record. Fixed for ever: event ids are made of them.
+const (
+	indexCall            = 0
+	indexToken           = 1 // of response.auth or wrap_info.wrapped_accessor
+	indexTokenLink       = 2
+	indexLease           = 3
+	indexLeaseLink       = 4
+	indexCertificate     = 5
+	indexCertificateLink = 6
+	indexWrapping        = 7
+	indexRevoked         = 8
+	indexLookup          = 9
+	indexUnknown         = 15
+)
+
+// futureSlack is how far a record's time may lie after the reader's clock before the event is flagged.
+const futureSlack = 5 * time.Minute
+
+// Options of a Decoder. The zero value reads a log as Vault writes it by default.
+type Options struct {
+	// Instance names this Vault in keys; "default" if empty.
+	Instance string
+	// Prefix is the `prefix` option of the audit device; up to 128 bytes.
+	Prefix string
+	// MaxBytes of a record; 0 is source.DefaultMaxLine. MaxDepth of its nesting; 0 is 64.
+	MaxBytes, MaxDepth int
+	// Pairing leaves out event 0 of a response line whose request line was decoded shortly before.
+	Pairing bool
+	// RoleOrphan tells whether tokens of a token role are orphans. Nil: not known.
+	RoleOrphan func(role string) (orphan, known bool)
+	// Resolve gives the clear value of a hash of this device: of an accessor, where the device logs accessors in clear,
+	// of a lease id, of a serial. Nil: none is known.
+	Resolve func(hash string) (clear string, ok bool)
+}
+
+// Decoder turns audit records into events. It is not safe for concurrent use. Its memory is bounded.
+type Decoder struct {
+	opts   Options
+	parser fastjson.Parser
+	names  *interner
+	tokens *tokenNames
+	recent recentIDs
+	// scratch is for building strings that are then interned; only inside one Decode.
+	scratch  []byte
+	prefixes [4]string
+	entry    entry
+}
+
+// NewDecoder returns a decoder for one audit device.
+func NewDecoder(opts Options) *Decoder {
+	if opts.Instance == "" {
+		opts.Instance = "default"
+	}
+	if opts.MaxBytes <= 0 {
+		opts.MaxBytes = source.DefaultMaxLine
+	}
+	if opts.MaxDepth <= 0 {
+		opts.MaxDepth = 64
+	}
+	opts.Prefix = opts.Prefix[:min(len(opts.Prefix), 128)]
+	return &Decoder{opts: opts, names: newInterner(), tokens: newTokenNames(), prefixes: keyPrefixes(opts.Instance)}
+}
+
+// Decode implements source.Decoder.
+func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastwisev1.Event, error) {
+	text := rec.Bytes
+	if d.opts.Prefix != "" {
+		text = bytes.TrimPrefix(text, []byte(d.opts.Prefix))
+	}
+	if bad := d.inspect(text); bad != nil {
+		return dst, bad
+	}
+	root, err := d.parser.ParseBytes(text)
+	if err != nil {
+		return dst, unparsed(text)
+	}
+	if root.Type() != fastjson.TypeObject {
+		return dst, malformed("the record is JSON, but not an object")
+	}
+	kind := root.GetStringBytes("type")
+	if len(kind) == 0 {
+		return dst, malformed("the record has no type")
+	}
+	e := &d.entry
+	*e = entry{root: root, rec: rec}
+	known := string(kind) == "request" || string(kind) == "response"
+	e.response = string(kind) == "response"
+	e.request = root.Get("request")
+	if e.at, err = parseTime(root.GetStringBytes("time")); err != nil && known {
+		return dst, malformed("the record has no time that can be read; omit_time must not be set on the audit device")
+	}
+	if known && (e.request == nil || e.request.Type() != fastjson.TypeObject) {
+		return dst, malformed("the record has no request")
+	}
+	e.id = d.recordID(e, text)
+	if !known {
+		return append(dst, d.unknown(e, kind)), nil
+	}
+	d.read(e)
+	return d.events(dst, e), nil
+}
+
+func malformed(detail string) *source.Malformed {
+	return &source.Malformed{Reason: source.ReasonMalformed, Detail: detail}
+}
+
+// inspect refuses what must not reach the parser, so that time and memory are bounded by the length of the line.
+func (d *Decoder) inspect(text []byte) *source.Malformed {
+	switch {
+	case len(text) > d.opts.MaxBytes:
+		return &source.Malformed{Reason: source.ReasonTooLong,
+			Detail: fmt.Sprintf("the record has %d bytes, more than the limit of %d", len(text), d.opts.MaxBytes)}
+	case bytes.IndexByte(text, 0) >= 0:
+		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record holds NUL bytes"}
+	case !utf8.Valid(text):
+		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record is not UTF-8"}
+	case tooDeep(text, d.opts.MaxDepth):
+		return &source.Malformed{Reason: source.ReasonTooDeep,
+			Detail: fmt.Sprintf("the record nests deeper than %d levels", d.opts.MaxDepth)}
+	}
+	return nil
+}
+
+// tooDeep counts exactly only if there are more brackets than levels allowed, which is rare: counting them is fast.
+func tooDeep(text []byte, limit int) bool {
+	if bytes.Count(text, []byte{'{'})+bytes.Count(text, []byte{'['}) <= limit {
+		return false
+	}
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted:
+			if c == '\\' {
+				i++
+			} else if c == '"' {
+				quoted = false
+			}
+		case c == '"':
+			quoted = true
+		case c == '{' || c == '[':
+			if depth++; depth > limit {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// unparsed tells what is wrong with a text that is not JSON. The parser's own message quotes the text: it is not used.
+func unparsed(text []byte) *source.Malformed {
+	trimmed := bytes.TrimSpace(text)
+	switch {
+	case len(trimmed) == 0:
+		return malformed("the record is empty")
+	case trimmed[0] == '<':
+		return malformed("the record looks like XML; set format=json on the audit device, jsonx is not read")
+	case trimmed[0] != '{':
+		return malformed("the record does not begin with {; if the audit device has a prefix, configure it here too")
+	case trimmed[len(trimmed)-1] != '}':
+		return &source.Malformed{Reason: source.ReasonTruncated, Detail: "the record is cut off"}
+	}
+	return malformed("the record is not JSON")
+}
+
+// recordID is request.id. Some help entries have none; then it is a hash of the line, and only the request line counts.
+func (d *Decoder) recordID(e *entry, text []byte) string {
+	if id := e.request.GetStringBytes("id"); len(id) > 0 && len(id) <= 128 {
+		return cleanText(id, 128)
+	} else if len(id) > 128 {
+		sum := sha256.Sum256(id)
+		return "sha256:" + hex.EncodeToString(sum[:])
+	}
+	e.unpaired = true
+	sum := sha256.Sum256(text)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func (d *Decoder) unknown(e *entry, kind []byte) *leastwisev1.Event {
+	ev := d.event(e, indexUnknown, leastwisev1.Event_UNKNOWN)
+	ev.Action = cleanText(kind, 64)
+	return ev
+}
+
+// block holds an event and what every event points to, so that they are one allocation.
+type block struct {
+	event              leastwisev1.Event
+	occurred, observed timestamppb.Timestamp
+	id                 [16]byte
+}
+
+// event starts an event of this record with what all of its events have in common.
+func (d *Decoder) event(e *entry, index uint32, kind leastwisev1.Event_Kind) *leastwisev1.Event {
+	b := &block{id: schemas.EventID(System, d.opts.Instance, e.id, index)}
+	ev := &b.event
+	ev.Id, ev.Kind, ev.Source, ev.Instance = b.id[:], kind, System, d.opts.Instance
+	ev.RecordId, ev.Index, ev.Position = e.id, index, e.rec.Position
+	if !e.at.IsZero() {
+		b.occurred.Seconds, b.occurred.Nanos = e.at.Unix(), int32(e.at.Nanosecond())
+		ev.OccurredAt = &b.occurred
+	}
+	if seen := e.rec.ObservedAt; !seen.IsZero() {
+		b.observed.Seconds, b.observed.Nanos = seen.Unix(), int32(seen.Nanosecond())
+		ev.ObservedAt = &b.observed
+		if e.at.Sub(seen) > futureSlack {
+			ev.Flag = leastwisev1.Event_FUTURE
+		}
+	}
+	return ev
+}
+
+// keyKind is a type of credential or identity, as it stands in keys.
+type keyKind int
+
+const (
+	keyToken keyKind = iota
+	keyLease
+	keyCertificate
+	keyEntity
+)
+
+func keyPrefixes(instance string) (prefixes [4]string) {
+	for kind, name := range [...]string{"token", "lease", "certificate", "entity"} {
+		prefixes[kind] = schemas.Key{System: System, Instance: instance, Type: name}.String()
+	}
+	return prefixes
+}
+
+// key of a credential or identity; empty if there is no id.
+func (d *Decoder) key(kind keyKind, id string) string {
+	if id == "" {
+		return ""
+	}
+	d.scratch = append(d.scratch[:0], d.prefixes[kind]...)
+	d.scratch = append(d.scratch, id...)
+	return d.names.get(d.scratch)
+}

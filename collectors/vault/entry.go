@@ -1,0 +1,227 @@
+package vault
+
+import (
+	"bytes"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/leastwise/leastwise/collectors/source"
+	"github.com/valyala/fastjson"
+)
+
+// entry is what one audit line says, as far as events need it. Its JSON values die with the next line.
+type entry struct {
+	root, request *fastjson.Value
+	rec           source.Record
+	response      bool // the line's type
+	unpaired      bool // no request.id
+	id            string
+	at            time.Time
+
+	auth    *fastjson.Value // who called; nil if nobody is known, or if it is the token a login gives
+	newAuth *fastjson.Value // response.auth
+	reply   *fastjson.Value // response
+	wrap    *fastjson.Value // response.wrap_info
+	login   bool
+	path    string // without the namespace, tokens blanked
+	op      string
+	caller  string // accessor
+	failure failure
+	allowed verdict
+}
+
+type verdict uint8
+
+const (
+	unsaid verdict = iota
+	yes
+	no
+)
+
+// read fills the entry. Everything that decides event 0 is taken from what both lines of a call have in common.
+func (d *Decoder) read(e *entry) {
+	e.op = d.names.get(bounded(e.request.GetStringBytes("operation"), 32))
+	path := e.request.GetStringBytes("path")
+	if space := e.request.GetStringBytes("namespace", "path"); len(space) > 0 {
+		path = bytes.TrimPrefix(path, space)
+	}
+	e.path = d.safePath(path)
+	e.failure = classify(e.root.GetStringBytes("error"))
+	e.auth = object(e.root.Get("auth"))
+	if e.response {
+		e.reply = object(e.root.Get("response"))
+		e.newAuth = object(e.reply.Get("auth"))
+		e.wrap = object(e.reply.Get("wrap_info"))
+	}
+	e.login = isLogin(e)
+	if e.login {
+		e.auth = nil
+		return
+	}
+	switch results := e.auth.Get("policy_results"); {
+	case results == nil:
+	case results.GetBool("allowed"):
+		e.allowed = yes
+	default:
+		e.allowed = no
+	}
+	caller := e.auth.GetStringBytes("accessor")
+	if len(caller) == 0 {
+		caller = e.request.GetStringBytes("client_token_accessor")
+	}
+	e.caller = d.names.get(bounded(caller, maxID))
+}
+
+// isLogin tells a call that made the caller's token from nothing: the response line of a login has the new token as its
+// top-level auth, without policy results. Paths tell it on the request line, where a token may have been sent along.
+func isLogin(e *entry) bool {
+	method := strings.HasPrefix(e.path, "auth/") && !strings.HasPrefix(e.path, "auth/token/")
+	if method && (strings.Contains(e.path, "/login") || strings.HasSuffix(e.path, "/callback")) {
+		return true
+	}
+	if e.path == "sys/mfa/validate" {
+		return true
+	}
+	return e.newAuth != nil && e.auth.Get("policy_results") == nil && !strings.HasPrefix(e.path, "auth/token/") &&
+		bytes.Equal(e.newAuth.GetStringBytes("client_token"), e.auth.GetStringBytes("client_token"))
+}
+
+// authenticated is whether a token was used, with or without an accessor.
+func (e *entry) authenticated() bool {
+	return e.caller != "" || len(e.request.GetStringBytes("client_token")) > 0 ||
+		len(e.auth.GetStringBytes("client_token")) > 0
+}
+
+// namesCaller is whether the field of the request's body names the calling token.
+func (e *entry) namesCaller(field string) bool {
+	value := e.request.GetStringBytes("data", field)
+	if len(value) == 0 {
+		return false
+	}
+	if field == "accessor" {
+		return string(value) == e.caller
+	}
+	return bytes.Equal(value, e.auth.GetStringBytes("client_token")) ||
+		bytes.Equal(value, e.request.GetStringBytes("client_token"))
+}
+
+// failure is the bounded category of an error text.
+type failure string
+
+const (
+	failedNot       failure = ""
+	failedDenied    failure = "permission denied"
+	failedToken     failure = "invalid token"
+	failedThrottled failure = "throttled"
+	failedPath      failure = "unsupported path"
+	failedOperation failure = "unsupported operation"
+	failedRequest   failure = "invalid request"
+	failedInternal  failure = "internal error"
+	failedOther     failure = "other"
+)
+
+var failures = []struct {
+	text string
+	as   failure
+}{
+	{"invalid token", failedToken}, // "2 errors occurred: permission denied, invalid token"
+	{"bad token", failedToken},
+	{"permission denied", failedDenied},
+	{"quota exceeded", failedThrottled},
+	{"too many requests", failedThrottled},
+	{"overloaded", failedThrottled},
+	{"unsupported path", failedPath},
+	{"no handler for route", failedPath},
+	{"unsupported operation", failedOperation},
+	{"invalid request", failedRequest},
+	{"missing client token", failedRequest},
+	{"internal error", failedInternal},
+}
+
+func classify(text []byte) failure {
+	if len(text) == 0 {
+		return failedNot
+	}
+	for _, f := range failures {
+		if bytes.Contains(text, []byte(f.text)) {
+			return f.as
+		}
+	}
+	return failedOther
+}
+
+// denied is for want of permission: the policies did not allow it, or the token is none.
+func (e *entry) denied() bool {
+	return e.allowed != yes && (e.failure == failedDenied || e.failure == failedToken)
+}
+
+const (
+	maxID    = 256
+	maxLabel = 256
+	maxPath  = 1024
+)
+
+const blanked = "(blanked)"
+
+// urlToken are paths whose last part old clients use for a token.
+var urlToken = []string{"auth/token/lookup/", "auth/token/renew/", "auth/token/revoke/", "auth/token/revoke-orphan/"}
+
+// safePath blanks tokens in a path. It is the only free text that is copied.
+func (d *Decoder) safePath(path []byte) string {
+	for _, p := range urlToken {
+		if len(path) > len(p) && string(path[:len(p)]) == p {
+			return p + blanked
+		}
+	}
+	if !looksSecret(path) {
+		return d.names.get(bounded(path, maxPath))
+	}
+	parts := strings.Split(string(path), "/")
+	for i, part := range parts {
+		if looksSecret([]byte(part)) {
+			parts[i] = blanked
+		}
+	}
+	return cleanText([]byte(strings.Join(parts, "/")), maxPath)
+}
+
+// looksSecret knows the prefixes of Vault's tokens.
+func looksSecret(text []byte) bool {
+	return bytes.Contains(text, []byte("hvs.")) || bytes.Contains(text, []byte("hvb.")) || bytes.Contains(text, []byte("hvr.")) ||
+		bytes.HasPrefix(text, []byte("s.")) || bytes.Contains(text, []byte("/s.")) ||
+		bytes.HasPrefix(text, []byte("b.AAAA")) || bytes.Contains(text, []byte("/b.AAAA"))
+}
+
+const hashMark = "hmac-sha256:"
+
+func isHash[T []byte | string](text T) bool {
+	return len(text) > len(hashMark) && string(text[:len(hashMark)]) == hashMark
+}
+
+// object is v if it is an object, else nil; the methods of a nil Value give zero values.
+func object(v *fastjson.Value) *fastjson.Value {
+	if v == nil || v.Type() != fastjson.TypeObject {
+		return nil
+	}
+	return v
+}
+
+// bounded cuts a text to a length without cutting a character, and replaces what protobuf and ClickHouse can not hold.
+func bounded(text []byte, limit int) []byte {
+	if len(text) > limit {
+		for limit > 0 && !utf8.RuneStart(text[limit]) {
+			limit--
+		}
+		text = text[:limit]
+	}
+	if bytes.IndexByte(text, 0) >= 0 {
+		text = bytes.ReplaceAll(text, []byte{0}, []byte("\uFFFD"))
+	}
+	if !utf8.Valid(text) {
+		text = bytes.ToValidUTF8(text, []byte("\uFFFD"))
+	}
+	return text
+}
+
+func cleanText(text []byte, limit int) string { return string(bounded(text, limit)) }

@@ -1,0 +1,161 @@
+// Package control changes the enforcer's settings while it runs: mode, kill
+// switch, budget, approvals and rollbacks, each a record of the topic
+// leastwise.control. The command line and the console write them; the enforcer
+// follows the topic and acts on nothing before it has read it whole.
+//
+// The functions return when the record is durable and block while no broker
+// answers, until the context ends.
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/leastwise/leastwise/internal/stream"
+	"github.com/leastwise/leastwise/schemas"
+	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
+)
+
+// ErrInvalid is wrapped by every refusal of a value.
+var ErrInvalid = errors.New("not a valid setting")
+
+// Approve is the setting that lets one ladder pass whose policy requires
+// approval; its value is the ladder's id. The number is kept free for it in
+// the message's enumeration.
+const Approve pb.Control_Setting = 5
+
+// Log is where settings are written. *stream.Client is one.
+type Log interface {
+	Publish(ctx context.Context, msgs ...stream.Message) error
+}
+
+// Who changes a setting, and why: both stay in the record.
+type Who struct {
+	Name   string
+	Reason string
+}
+
+// SetMode caps what the enforcer does, whatever policies say.
+func SetMode(ctx context.Context, log Log, mode string, who Who, now time.Time) error {
+	if _, err := ParseMode(mode); err != nil {
+		return err
+	}
+	return put(ctx, log, "mode", pb.Control_MODE, mode, who, now)
+}
+
+// SetKillSwitch stops, or lets go on, every act at every target.
+func SetKillSwitch(ctx context.Context, log Log, on bool, who Who, now time.Time) error {
+	value := "off"
+	if on {
+		value = "on"
+	}
+	return put(ctx, log, "kill_switch", pb.Control_KILL_SWITCH, value, who, now)
+}
+
+// SetBudget bounds revocations an hour: "20/h 5%".
+func SetBudget(ctx context.Context, log Log, budget string, who Who, now time.Time) error {
+	if _, err := ParseBudget(budget); err != nil {
+		return err
+	}
+	return put(ctx, log, "budget", pb.Control_BUDGET, budget, who, now)
+}
+
+// ApproveLadder lets the ladder's revocation pass the approval guard.
+func ApproveLadder(ctx context.Context, log Log, ladderID string, who Who, now time.Time) error {
+	return putLadder(ctx, log, "approve/", Approve, ladderID, who, now)
+}
+
+// Rollback asks the enforcer to undo the ladder's re-issue.
+func Rollback(ctx context.Context, log Log, ladderID string, who Who, now time.Time) error {
+	return putLadder(ctx, log, "rollback/", pb.Control_ROLLBACK, ladderID, who, now)
+}
+
+func putLadder(ctx context.Context, log Log, prefix string, setting pb.Control_Setting, ladderID string, who Who, now time.Time) error {
+	if ladderID == "" {
+		return fmt.Errorf("%w: give the ladder's id", ErrInvalid)
+	}
+	return put(ctx, log, prefix+ladderID, setting, ladderID, who, now)
+}
+
+func put(ctx context.Context, log Log, key string, setting pb.Control_Setting, value string, who Who, now time.Time) error {
+	if strings.TrimSpace(who.Name) == "" {
+		return fmt.Errorf("%w: say who sets it", ErrInvalid)
+	}
+	c := &pb.Control{Setting: setting, Value: value, SetBy: who.Name, SetAt: timestamppb.New(now), Reason: who.Reason}
+	raw, err := c.MarshalVT()
+	if err != nil {
+		return fmt.Errorf("encode setting %s: %w", key, err)
+	}
+	if err := log.Publish(ctx, stream.Message{Topic: schemas.TopicControl, Key: []byte(key), Value: raw}); err != nil {
+		return fmt.Errorf("write setting %s: %w", key, err)
+	}
+	return nil
+}
+
+// ParseMode reads observe, notify or enforce.
+func ParseMode(text string) (pb.Ladder_Mode, error) {
+	switch text {
+	case "observe":
+		return pb.Ladder_OBSERVE, nil
+	case "notify":
+		return pb.Ladder_NOTIFY, nil
+	case "enforce":
+		return pb.Ladder_ENFORCE, nil
+	default:
+		return pb.Ladder_OBSERVE, fmt.Errorf("mode %q: %w: want observe, notify or enforce", text, ErrInvalid)
+	}
+}
+
+// Budget bounds how much may be revoked within an hour: at most Count, and at
+// most Share of the live credentials, but one is always allowed as far as
+// Count allows it. The zero value allows nothing.
+type Budget struct {
+	Count int
+	// Share is a ratio: 0.05 for 5%.
+	Share float64
+}
+
+// ParseBudget reads "20/h 5%".
+func ParseBudget(text string) (Budget, error) {
+	refuse := fmt.Errorf("budget %q: %w: want a count an hour and a share of the live credentials, such as \"20/h 5%%\"", text, ErrInvalid)
+	fields := strings.Fields(text)
+	if len(fields) != 2 {
+		return Budget{}, refuse
+	}
+	count, ok := strings.CutSuffix(fields[0], "/h")
+	if !ok {
+		return Budget{}, refuse
+	}
+	percent, ok := strings.CutSuffix(fields[1], "%")
+	if !ok {
+		return Budget{}, refuse
+	}
+	n, err := strconv.ParseUint(count, 10, 31)
+	if err != nil {
+		return Budget{}, refuse
+	}
+	share, err := strconv.ParseFloat(percent, 64)
+	if err != nil || !(share >= 0 && share <= 100) {
+		return Budget{}, refuse
+	}
+	return Budget{Count: int(n), Share: share / 100}, nil
+}
+
+// Allows is how many revocations an hour the budget allows with that many live
+// credentials.
+func (b Budget) Allows(live int) int {
+	if b.Count <= 0 || b.Share <= 0 {
+		return 0
+	}
+	return min(b.Count, max(1, int(b.Share*float64(live))))
+}
+
+func (b Budget) String() string {
+	return strconv.Itoa(b.Count) + "/h " + strconv.FormatFloat(b.Share*100, 'g', 4, 64) + "%"
+}

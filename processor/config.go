@@ -1,0 +1,57 @@
+package processor
+
+import (
+	"errors"
+	"time"
+)
+
+// Config of the processor. Zero values mean the defaults named here.
+type Config struct {
+	// Flush is how long event rows may wait before they are written (default 1s).
+	Flush time.Duration `yaml:"flush"`
+	// Checkpoint is how long the state of changed credentials may wait before it is written and the offset committed
+	// (default 10s). A crash replays at most that much.
+	Checkpoint time.Duration `yaml:"checkpoint"`
+	// Heartbeat is how often a standing violation is decided and published again (default 1m). The enforcer revokes
+	// only on a decision younger than its own limit.
+	Heartbeat time.Duration `yaml:"heartbeat"`
+	// Tick is how exact deadlines are (default 1s).
+	Tick time.Duration `yaml:"tick"`
+	// RememberedIDs is how many event ids a partition holds in memory to tell repeats (default 1000000); older ones are
+	// looked up in ClickHouse.
+	RememberedIDs int `yaml:"remembered_ids"`
+	// BatchRows is how many event rows are written at the latest (default 50000).
+	BatchRows int `yaml:"batch_rows"`
+}
+
+func (c Config) withDefaults() Config {
+	set := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	set(&c.Flush, time.Second)
+	set(&c.Checkpoint, 10*time.Second)
+	set(&c.Heartbeat, time.Minute)
+	set(&c.Tick, time.Second)
+	if c.RememberedIDs == 0 {
+		c.RememberedIDs = 1_000_000
+	}
+	if c.BatchRows == 0 {
+		c.BatchRows = 50_000
+	}
+	return c
+}
+
+// Validate refuses values that can not work.
+func (c Config) Validate() error {
+	switch {
+	case c.Flush < 0 || c.Checkpoint < 0 || c.Heartbeat < 0 || c.Tick < 0:
+		return errors.New("a duration is negative; leave it out for its default")
+	case c.RememberedIDs < 0 || c.BatchRows < 0:
+		return errors.New("a count is negative; leave it out for its default")
+	case c.BatchRows > 500_000:
+		return errors.New("batch_rows: at most 500000, so that an INSERT stays one block and thereby atomic")
+	}
+	return nil
+}

@@ -1,0 +1,348 @@
+// Package core is the processor of one partition without its Kafka and its ClickHouse: credentials, deadlines and the
+// trigger that says when a policy has to be asked. `leastwise scan` runs the very same code over files.
+//
+// Use: Apply every event, then Settle with the time of the clock; take what it wants published from Derived and
+// Decisions, and what it wants written from Dirty. Nothing blocks but the evaluation of a policy; nothing is lost by a
+// crash, because everything that is taken from here is either deterministic (derived events have the same id when made
+// again) or keyed state (decisions, credentials).
+package core
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/leastwise/leastwise/processor/catalog"
+	"github.com/leastwise/leastwise/processor/lifecycle"
+	"github.com/leastwise/leastwise/processor/scope"
+	"github.com/leastwise/leastwise/processor/wheel"
+	"github.com/leastwise/leastwise/rego"
+	"github.com/leastwise/leastwise/schemas"
+	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
+)
+
+// Options of a Core.
+type Options struct {
+	Grants *scope.Grants
+	// Heartbeat: a standing violation is decided and published again this often, because a revocation needs a fresh
+	// decision.
+	Heartbeat time.Duration
+	// Tick is how exact deadlines are.
+	Tick time.Duration
+	// OnDecision, if set, is told how long each evaluation took.
+	OnDecision func(took time.Duration, asked bool)
+}
+
+// Core holds the credentials of one partition. It is not safe for concurrent use.
+type Core struct {
+	opts    Options
+	rules   *rego.Set
+	catalog *catalog.Catalog
+	granted uint64 // revision of Grants that the entries' scopes are of
+
+	entries map[string]*Entry
+	wheel   *wheel.Wheel[*Entry]
+	touched []*Entry
+	dirty   []*Entry
+
+	derived   []*pb.Event
+	decisions []*pb.Decision
+}
+
+// Entry is a credential with what the trigger keeps of it.
+type Entry struct {
+	lifecycle.Credential
+	Scope *scope.Scope
+	Match catalog.Match
+
+	index     *rego.Index
+	signature rego.Signature
+	askedAt   int64 // when free-form Rego, which names no thresholds, was last asked
+	due       int64 // the only deadline that counts; earlier entries in the wheel are stale
+	usedPerms int32 // granted permissions seen in use; -1 unknown
+	marks     marks
+}
+
+type marks uint8
+
+const (
+	markTouched marks = 1 << iota
+	markDirty
+	markAsk     // ask the policies whatever the signature says
+	markRescope // used permissions or scope have changed
+	markSigned  // signature is of the present rules
+)
+
+// New gives an empty core.
+func New(opts Options) *Core {
+	if opts.Heartbeat == 0 {
+		opts.Heartbeat = time.Minute
+	}
+	if opts.Tick == 0 {
+		opts.Tick = time.Second
+	}
+	return &Core{opts: opts, entries: map[string]*Entry{}, wheel: wheel.New[*Entry](opts.Tick)}
+}
+
+// Load puts in a credential as a restart finds it.
+func (c *Core) Load(cred *lifecycle.Credential) {
+	e := &Entry{Credential: *cred, usedPerms: -1, marks: markRescope}
+	c.entries[cred.Key] = e
+	c.touch(e)
+}
+
+// Entry gives a credential, or nil.
+func (c *Core) Entry(key string) *Entry { return c.entries[key] }
+
+// Entries calls fn for each credential, in no order.
+func (c *Core) Entries(fn func(*Entry)) {
+	for _, e := range c.entries {
+		fn(e)
+	}
+}
+
+// Len counts the credentials.
+func (c *Core) Len() int { return len(c.entries) }
+
+// Rules puts policies in force. All credentials are looked at again at the next Settle.
+func (c *Core) Rules(set *rego.Set) {
+	if set == c.rules {
+		return
+	}
+	c.rules = set
+	for _, e := range c.entries {
+		e.index = nil
+		e.marks |= markAsk
+		e.marks &^= markSigned
+		c.touch(e)
+	}
+}
+
+// Catalog puts a catalog in force.
+func (c *Core) Catalog(cat *catalog.Catalog) {
+	if cat == c.catalog {
+		return
+	}
+	c.catalog = cat
+	for _, e := range c.entries {
+		c.identify(e)
+		c.touch(e)
+	}
+}
+
+// Apply merges an event that stands at offset. counted is false for an event whose id was seen at an earlier offset.
+// An event at or before the credential's own offset was applied before a crash and changes nothing.
+func (c *Core) Apply(ev *pb.Event, offset int64, counted bool) {
+	if ev.Credential == "" {
+		return
+	}
+	e := c.entries[ev.Credential]
+	if e == nil {
+		e = &Entry{Credential: *lifecycle.New(ev.Credential), usedPerms: -1, marks: markRescope}
+		c.entries[e.Key] = e
+	}
+	if offset <= e.Offset {
+		return
+	}
+	e.Offset = offset
+	change := e.Apply(ev, counted)
+	if change&(lifecycle.ChangedIdentity) != 0 || e.index == nil {
+		e.index = nil
+		e.marks |= markRescope
+	}
+	if change&lifecycle.ChangedUse != 0 {
+		e.marks |= markRescope
+	}
+	if change&(lifecycle.ChangedEnd|lifecycle.ChangedChild) != 0 {
+		c.endChildren(e)
+		e.marks |= markAsk
+	}
+	c.touch(e)
+	c.markDirty(e)
+}
+
+// endChildren tells the partitions of a revoked credential's children that they end with it. The issuer logs nothing
+// of that (hashicorp/vault#4156).
+func (c *Core) endChildren(e *Entry) {
+	if e.RevokedAt == 0 || e.RevokedHow == lifecycle.HowParentExpired {
+		return
+	}
+	for _, child := range e.Children() {
+		c.derived = append(c.derived, derivedEvent(child, pb.Event_REVOKED, e.Key, lifecycle.HowParentRevoked, e.RevokedAt))
+	}
+}
+
+// derivedEvent is an event that follows from others. Made again it has the same id.
+func derivedEvent(credential string, kind pb.Event_Kind, actor, how string, at int64) *pb.Event {
+	key, _ := schemas.ParseKey(credential)
+	record := fmt.Sprintf("%s %s %s", kind, actor, how)
+	id := schemas.EventID("leastwise", credential, record, 0)
+	ev := &pb.Event{Id: id[:], Kind: kind, Credential: credential, Actor: actor, Source: key.System, Instance: key.Instance,
+		OccurredAt: timestamppb.New(lifecycle.Time(at)), ObservedAt: timestamppb.New(lifecycle.Time(at)),
+		RecordId: record, Position: "derived"}
+	if how != "" {
+		ev.Labels = map[string]string{"how": how}
+	}
+	return ev
+}
+
+func (c *Core) touch(e *Entry) {
+	if e.marks&markTouched == 0 {
+		e.marks |= markTouched
+		c.touched = append(c.touched, e)
+	}
+}
+
+func (c *Core) markDirty(e *Entry) {
+	if e.marks&markDirty == 0 {
+		e.marks |= markDirty
+		c.dirty = append(c.dirty, e)
+	}
+}
+
+// Settle looks at what changed and at what came due by now, and asks the policies where a threshold was crossed. It
+// fails only if a policy can not be evaluated; what was not looked at stays for the next call.
+func (c *Core) Settle(ctx context.Context, now int64) error {
+	if rev := c.opts.Grants.Revision(); rev != c.granted {
+		c.granted = rev
+		for _, e := range c.entries {
+			e.marks |= markRescope
+			c.touch(e)
+		}
+	}
+	c.wheel.Due(now, func(e *Entry) {
+		if e.due == 0 || e.due > now {
+			return // stale: the deadline has moved since
+		}
+		e.due = 0
+		c.touch(e)
+	})
+	touched := c.touched
+	for i, e := range touched {
+		if err := c.settle(ctx, e, now); err != nil {
+			c.touched = touched[i:]
+			return err
+		}
+		e.marks &^= markTouched
+	}
+	c.touched = touched[:0]
+	return nil
+}
+
+func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
+	c.refresh(e)
+	c.tellExpiry(e, now)
+	if state := e.State(now); state == lifecycle.Revoked || state == lifecycle.Expired {
+		if len(e.Decided.Policies) > 0 || e.Decided.Revision != "" && e.Decided.Revision != "ended" {
+			c.publish(e, &pb.Decision{}, now, "ended")
+			c.markDirty(e)
+		}
+		return nil
+	}
+	if c.rules == nil {
+		c.schedule(e, e.ExpiresAt)
+		return nil
+	}
+	if e.index == nil {
+		sub := c.subject(e)
+		e.index = c.rules.Index(&sub)
+		e.marks &^= markSigned
+	}
+	values := c.Values(e, now)
+	signature := e.index.Signature(&values)
+	standing := len(e.Decided.Policies) > 0
+	heartbeat := standing && now >= e.Decided.At+int64(c.opts.Heartbeat)
+	if every := c.rules.AskEvery(); every > 0 && now >= e.askedAt+int64(every) {
+		e.askedAt = now
+		e.marks &^= markSigned
+	}
+	if e.marks&markSigned == 0 || signature != e.signature || heartbeat || e.marks&markAsk != 0 && standing {
+		if err := c.decide(ctx, e, &values, now); err != nil {
+			return err
+		}
+	}
+	e.signature = signature
+	e.marks |= markSigned
+	e.marks &^= markAsk
+	next := nanosOf(e.index.NextCrossing(&values, lifecycle.Time(now)))
+	if len(e.Decided.Policies) > 0 {
+		next = sooner(next, e.Decided.At+int64(c.opts.Heartbeat))
+	}
+	c.schedule(e, sooner(next, e.ExpiresAt))
+	return nil
+}
+
+// tellExpiry makes the end by time an event of its own, and ends the children: Vault revokes them with the parent.
+func (c *Core) tellExpiry(e *Entry, now int64) {
+	if e.State(now) != lifecycle.Expired || e.ExpiryTold == e.ExpiresAt {
+		return
+	}
+	e.ExpiryTold = e.ExpiresAt
+	c.markDirty(e)
+	expired := derivedEvent(e.Key, pb.Event_EXPIRED, "", "", e.ExpiresAt)
+	expired.RecordId = fmt.Sprintf("EXPIRED %d", e.ExpiresAt)
+	id := schemas.EventID("leastwise", e.Key, expired.RecordId, 0)
+	expired.Id = id[:]
+	c.derived = append(c.derived, expired)
+	for _, child := range e.Children() {
+		c.derived = append(c.derived, derivedEvent(child, pb.Event_REVOKED, e.Key, lifecycle.HowParentExpired, e.ExpiresAt))
+	}
+}
+
+func (c *Core) schedule(e *Entry, at int64) {
+	if at == 0 || at == e.due {
+		return
+	}
+	e.due = at
+	c.wheel.Set(at, e)
+}
+
+// Next is when Settle has to be called again although no event came (unix nanoseconds), 0 if never.
+func (c *Core) Next() int64 { return c.wheel.Next() }
+
+// Derived takes the events that follow from others, to be published to leastwise.events.
+func (c *Core) Derived() []*pb.Event {
+	out := c.derived
+	c.derived = nil
+	return out
+}
+
+// Decisions takes the decisions to be published.
+func (c *Core) Decisions() []*pb.Decision {
+	out := c.decisions
+	c.decisions = nil
+	return out
+}
+
+// Dirty takes the credentials whose state changed since the last call, sorted by key.
+func (c *Core) Dirty() []*Entry {
+	out := c.dirty
+	c.dirty = nil
+	for _, e := range out {
+		e.marks &^= markDirty
+	}
+	slices.SortFunc(out, func(a, b *Entry) int {
+		if a.Key < b.Key {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+func nanosOf(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func sooner(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,161 @@
+package core
+
+import (
+	"math"
+	"strings"
+	"time"
+
+	"github.com/leastwise/leastwise/processor/catalog"
+	"github.com/leastwise/leastwise/processor/scope"
+	"github.com/leastwise/leastwise/rego"
+)
+
+// refresh brings scope and owner up to what is known now.
+func (c *Core) refresh(e *Entry) {
+	if e.marks&markRescope == 0 {
+		return
+	}
+	e.marks &^= markRescope
+	key := e.ID()
+	e.Scope = c.opts.Grants.Scope(key.System, key.Instance, e.Policies)
+	e.usedPerms = -1
+	if e.Scope.Known && e.UsedComplete() {
+		e.usedPerms = int32(scope.Count(e.Scope.Use(usages(e))))
+	}
+	c.identify(e)
+}
+
+// identify finds who answers for a credential.
+func (c *Core) identify(e *Entry) {
+	if c.catalog == nil {
+		return
+	}
+	before := e.Match
+	key := e.ID()
+	e.Match = c.catalog.Resolve(catalog.Query{Principal: e.Principal, Source: key.System, Type: key.Type, Labels: e.Labels, Policies: e.Policies})
+	if e.Match != before {
+		e.index = nil
+		e.marks |= markAsk
+		c.markDirty(e)
+	}
+}
+
+// subject is what policies' applies_to looks at.
+func (c *Core) subject(e *Entry) rego.Subject {
+	key := e.ID()
+	sub := rego.Subject{Credential: e.Key, Type: key.Type, Source: key.System, Principal: e.Principal,
+		Labels: e.Labels, Policies: e.Policies}
+	if e.Match.Agent != nil {
+		sub.Agent = e.Match.Agent.ID
+	}
+	if e.Match.Owner != nil {
+		sub.Owner = e.Match.Owner.ID
+	}
+	return sub
+}
+
+// usages lists what a credential was seen to do, in the scope's terms.
+func usages(e *Entry) []scope.Usage {
+	var out []scope.Usage
+	for _, use := range e.Used() {
+		operation, folder, _ := strings.Cut(use.Permission, " ")
+		switch {
+		case use.Many:
+			out = append(out, scope.Usage{Operation: operation, Path: folder + "*", Many: true})
+		case len(use.Leaves) == 0:
+			out = append(out, scope.Usage{Operation: operation, Path: folder})
+		}
+		for _, leaf := range use.Leaves {
+			out = append(out, scope.Usage{Operation: operation, Path: folder + leaf})
+		}
+	}
+	return out
+}
+
+// Values measures a credential. What is not known is left out, never zero.
+func (c *Core) Values(e *Entry, now int64) rego.Values {
+	var v rego.Values
+	seconds := func(from, to int64) float64 { return float64(to-from) / float64(time.Second) }
+	if e.IssuedAt != 0 {
+		v.Set(rego.CredentialAge, seconds(e.IssuedAt, now))
+		v.Set(rego.RotationAge, seconds(max(e.IssuedAt, e.RotatedAt), now))
+		v.Set(rego.IdleTime, seconds(max(e.IssuedAt, e.LastUsedAt), now))
+	} else if e.LastUsedAt != 0 {
+		v.Set(rego.IdleTime, seconds(e.LastUsedAt, now))
+	}
+	switch {
+	case e.NeverExpires():
+		v.Set(rego.RemainingValidity, math.Inf(1))
+		v.Set(rego.Lifetime, math.Inf(1))
+	case e.ExpiresAt != 0:
+		v.Set(rego.RemainingValidity, seconds(now, e.ExpiresAt))
+		if e.IssuedAt != 0 {
+			v.Set(rego.Lifetime, seconds(e.IssuedAt, e.ExpiresAt))
+		}
+	}
+	if e.Scope != nil && e.Scope.Known {
+		v.Set(rego.ScopeComplexity, float64(e.Scope.Permissions))
+		v.Set(rego.ScopeWeight, e.Scope.Weight)
+		if e.usedPerms >= 0 && e.Scope.Permissions > 0 {
+			v.Set(rego.UnusedPermissionRatio, 1-float64(e.usedPerms)/float64(e.Scope.Permissions))
+		}
+	}
+	v.Set(rego.ElevationAttempts, float64(e.DeniedPermissions()))
+	v.Set(rego.Novelty, float64(novelty(e, now)))
+	v.Set(rego.UnresolvedIdentity, flag(e.Match.Owner == nil))
+	v.Set(rego.IssuedButUnused, flag(e.IssuedAt != 0 && e.Uses == 0))
+	v.Set(rego.UsedButUnissued, flag(e.Uses > 0 && !e.IssueSeen()))
+	if agent := e.Match.Agent; agent != nil && agent.ExpectedPerHour > 0 && e.IssuedAt != 0 {
+		hours := min(24, seconds(e.IssuedAt, now)/3600)
+		if hours > 0 {
+			v.Set(rego.UtilizationRatio, float64(e.Windows(now).Day)/(agent.ExpectedPerHour*hours))
+		}
+	}
+	return v
+}
+
+func flag(set bool) float64 {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+// noveltyAfter is how long a credential is watched before a permission it uses for the first time is news, and for how
+// long it then stays news.
+const noveltyAfter = 24 * time.Hour
+
+// novelty counts the operations on folders that the credential used for the first time within the last day, once it
+// has been in use for a day.
+func novelty(e *Entry, now int64) int {
+	if e.FirstUsedAt == 0 {
+		return 0
+	}
+	n := 0
+	for _, use := range e.Used() {
+		if use.FirstAt-e.FirstUsedAt >= int64(noveltyAfter) && now-use.FirstAt < int64(noveltyAfter) {
+			n++
+		}
+	}
+	return n
+}
+
+// UsedPermissions counts granted permissions seen in use; false if that is not known.
+func (e *Entry) UsedPermissions() (int, bool) { return int(e.usedPerms), e.usedPerms >= 0 }
+
+// Proposal is the scope that use so far would justify, and why it must not be applied by itself, if so.
+func (e *Entry) proposal(now int64) (rules []scope.Rule, incomplete string) {
+	switch {
+	case e.Scope == nil || !e.Scope.Known:
+		incomplete = "scope unknown"
+		if e.Scope != nil && e.Scope.Why != "" {
+			incomplete += ": " + e.Scope.Why
+		}
+		return nil, incomplete
+	case !e.UsedComplete():
+		incomplete = "more distinct permissions used than are remembered"
+	case e.Uses == 0:
+		incomplete = "no use was seen"
+	}
+	return e.Scope.Use(usages(e)), incomplete
+}

@@ -1,0 +1,113 @@
+// Package dedup tells whether an event was seen before, exactly, in bounded memory.
+//
+// Ids of recent occurrence times are held here, each with the offset it was first seen at. Older ids are forgotten,
+// oldest minute first; the horizon says from when on memory alone is proof that an id is new. What occurred before it
+// has to be asked of the store, which keeps every id. Seen at the same or a later offset is no duplicate: that is how a
+// partition read again after a crash recognises its own events.
+package dedup
+
+import (
+	"slices"
+	"time"
+)
+
+// margin covers the spread of times that records of one id may have: a call's request and response are logged at its
+// start and at its end.
+const margin = 5 * time.Minute
+
+// ID is an event id.
+type ID = [16]byte
+
+// Answer of Seen.
+type Answer uint8
+
+// Answers.
+const (
+	// New: the id was not seen at an earlier offset; it is remembered now.
+	New Answer = iota
+	// Duplicate: it was.
+	Duplicate
+	// Ask: memory cannot tell; ask the store, then call Resolve.
+	Ask
+)
+
+// Memory holds recent ids. It is not safe for concurrent use.
+type Memory struct {
+	capacity int
+	ids      map[ID]int64
+	minutes  map[int64][]ID
+	oldest   []int64 // minutes present, sorted
+	horizon  int64   // unix nanoseconds; before it (and its margin) memory is no proof
+}
+
+// NewMemory holds up to capacity ids. As long as nothing was Forgotten, memory alone is proof.
+func NewMemory(capacity int) *Memory {
+	return &Memory{capacity: capacity, ids: map[ID]int64{}, minutes: map[int64][]ID{}}
+}
+
+// Remember puts an id in as seen at offset, for an event that occurred at `at`.
+func (m *Memory) Remember(id ID, at, offset int64) {
+	if old, ok := m.ids[id]; ok {
+		if offset < old {
+			m.ids[id] = offset
+		}
+		return
+	}
+	m.ids[id] = offset
+	minute := at / int64(time.Minute)
+	ids, ok := m.minutes[minute]
+	if !ok {
+		pos, _ := slices.BinarySearch(m.oldest, minute)
+		m.oldest = slices.Insert(m.oldest, pos, minute)
+	}
+	m.minutes[minute] = append(ids, id)
+	for len(m.ids) > m.capacity && len(m.oldest) > 1 {
+		m.forget()
+	}
+}
+
+func (m *Memory) forget() {
+	minute := m.oldest[0]
+	m.oldest = m.oldest[1:]
+	for _, id := range m.minutes[minute] {
+		delete(m.ids, id)
+	}
+	delete(m.minutes, minute)
+	m.horizon = max(m.horizon, (minute+1)*int64(time.Minute))
+}
+
+// Seen answers for an event that occurred at `at` (unix nanoseconds) and stands at offset.
+func (m *Memory) Seen(id ID, at, offset int64) Answer {
+	if first, ok := m.ids[id]; ok {
+		if first < offset {
+			return Duplicate
+		}
+		return New
+	}
+	if m.horizon > 0 && at < m.horizon+int64(margin) {
+		return Ask
+	}
+	m.Remember(id, at, offset)
+	return New
+}
+
+// Resolve takes the store's answer to Ask: the offset the id was first seen at, and whether it was.
+func (m *Memory) Resolve(id ID, at, offset, first int64, found bool) Answer {
+	if held, ok := m.ids[id]; ok && held < offset {
+		return Duplicate // it came twice between the question and the answer
+	}
+	if found && first < offset {
+		return Duplicate
+	}
+	m.Remember(id, at, offset)
+	return New
+}
+
+// Len counts the ids held.
+func (m *Memory) Len() int { return len(m.ids) }
+
+// Horizon is the time before which the store has to be asked; 0 if never.
+func (m *Memory) Horizon() int64 { return m.horizon }
+
+// Forgotten tells that the store holds ids from before horizon (unix nanoseconds) that were not put in.
+func (m *Memory) Forgotten(horizon int64) { m.horizon = max(m.horizon, horizon) }

@@ -1,0 +1,252 @@
+package lifecycle
+
+import (
+	"maps"
+	"slices"
+
+	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
+)
+
+// Change tells what an event changed that others need to act on.
+type Change uint8
+
+// Changes; several may be set.
+const (
+	// ChangedEnd: the credential was revoked by this event, or earlier than known.
+	ChangedEnd Change = 1 << iota
+	// ChangedChild: a child became known.
+	ChangedChild
+	// ChangedLifetime: issue time, expiry or renewal moved.
+	ChangedLifetime
+	// ChangedIdentity: principal, policies or labels moved.
+	ChangedIdentity
+	// ChangedUse: a permission was used or refused for the first time.
+	ChangedUse
+)
+
+// Apply merges one event that names this credential. counted is false for an event whose id was seen before: such a
+// one adds to no count, but what it says of times still merges, because the two records of one call carry the times of
+// its start and its end.
+func (c *Credential) Apply(ev *pb.Event, counted bool) Change {
+	at := nanos(ev.OccurredAt)
+	var change Change
+	if ev.Flag != pb.Event_FUTURE {
+		c.FirstSeenAt, c.LastSeenAt = earliest(c.FirstSeenAt, at), max(c.LastSeenAt, at)
+	}
+	change |= c.identity(ev, at)
+	switch ev.Kind {
+	case pb.Event_ISSUED:
+		change |= c.issued(ev, at)
+	case pb.Event_RENEWED:
+		c.RenewedAt = max(c.RenewedAt, at)
+		change |= c.lifetime(ev.Lifetime, at)
+	case pb.Event_ROTATED:
+		c.RotatedAt = max(c.RotatedAt, at)
+		change |= c.lifetime(ev.Lifetime, at)
+	case pb.Event_OBSERVED:
+		c.aliveAt = max(c.aliveAt, at)
+		change |= c.lifetime(ev.Lifetime, at)
+	case pb.Event_LINKED:
+		change |= c.linked(ev)
+	case pb.Event_REVOKED:
+		change |= c.revoked(ev, at)
+	case pb.Event_USED:
+		change |= c.used(ev, at, counted)
+	case pb.Event_DENIED:
+		change |= c.denied(ev, at, counted)
+	case pb.Event_NOTED:
+		change |= c.mentioned(ev.Lifetime)
+	}
+	return change
+}
+
+func (c *Credential) issued(ev *pb.Event, at int64) Change {
+	issued := at
+	if ev.Lifetime != nil && ev.Lifetime.IssuedAt != nil {
+		issued = nanos(ev.Lifetime.IssuedAt)
+	}
+	if c.flags&issueSeen == 0 {
+		c.IssuedAt = issued
+		c.flags |= issueSeen
+	} else {
+		c.IssuedAt = min(c.IssuedAt, issued)
+	}
+	return ChangedLifetime | c.lifetime(ev.Lifetime, at)
+}
+
+// lifetime takes what a record tells of expiry; the newest word wins.
+func (c *Credential) lifetime(l *pb.Lifetime, at int64) Change {
+	if l == nil {
+		return 0
+	}
+	change := c.issueTime(l)
+	if l.Renewable {
+		c.flags |= renewable
+	}
+	c.PeriodSeconds = max(c.PeriodSeconds, uint32(max(0, l.PeriodSeconds)))
+	c.MaxTTLSecond = max(c.MaxTTLSecond, uint32(max(0, l.MaxTtlSeconds)))
+	if l.ExpiresAt == nil && !l.NeverExpires {
+		return change
+	}
+	expires := nanos(l.ExpiresAt)
+	if at < c.lifetimeToldAt || at == c.lifetimeToldAt && expires <= c.ExpiresAt {
+		return change
+	}
+	c.lifetimeToldAt, c.ExpiresAt = at, expires
+	c.flags &^= neverExpires
+	if l.NeverExpires {
+		c.flags |= neverExpires
+	}
+	return change | ChangedLifetime
+}
+
+// mentioned takes the times that a call's record repeats of its token. They were frozen when the token was issued, so
+// any later word on its expiry wins over them.
+func (c *Credential) mentioned(l *pb.Lifetime) Change {
+	if l == nil || l.IssuedAt == nil {
+		return 0
+	}
+	return c.lifetime(l, nanos(l.IssuedAt))
+}
+
+func (c *Credential) issueTime(l *pb.Lifetime) Change {
+	if l.IssuedAt == nil || c.flags&issueSeen != 0 {
+		return 0
+	}
+	issued := nanos(l.IssuedAt)
+	if c.IssuedAt != 0 && c.IssuedAt <= issued {
+		return 0
+	}
+	c.IssuedAt = issued
+	return ChangedLifetime
+}
+
+func (c *Credential) linked(ev *pb.Event) Change {
+	if ev.Child == "" {
+		return 0
+	}
+	act := c.act()
+	before := len(act.children)
+	act.children = insertSorted(act.children, ev.Child)
+	if len(act.children) == before {
+		return 0
+	}
+	return ChangedChild
+}
+
+func (c *Credential) revoked(ev *pb.Event, at int64) Change {
+	how := ev.Labels["how"]
+	if rank(how) <= 0 {
+		how = HowRevoked
+	}
+	stronger := rank(how) - rank(c.RevokedHow)
+	switch {
+	case stronger > 0:
+		c.RevokedHow, c.RevokedAt = how, at
+	case stronger == 0 && at < c.RevokedAt:
+		c.RevokedAt = at
+	default:
+		return 0
+	}
+	return ChangedEnd
+}
+
+func (c *Credential) used(ev *pb.Event, at int64, counted bool) Change {
+	change := c.mentioned(ev.Lifetime)
+	if ev.Flag == pb.Event_FUTURE {
+		return change
+	}
+	c.FirstUsedAt, c.LastUsedAt = earliest(c.FirstUsedAt, at), max(c.LastUsedAt, at)
+	c.aliveAt = max(c.aliveAt, at)
+	act := c.act()
+	before := len(act.used.entries)
+	act.used.add(ev.Permission, at, counted)
+	if len(act.used.entries) != before {
+		change |= ChangedUse
+	}
+	if counted {
+		c.Uses++
+		if ev.Flag == pb.Event_NONE {
+			act.uses.Add(at)
+		}
+	}
+	return change
+}
+
+func (c *Credential) denied(ev *pb.Event, at int64, counted bool) Change {
+	change := c.mentioned(ev.Lifetime)
+	c.LastDeniedAt = max(c.LastDeniedAt, at)
+	if !counted {
+		return change
+	}
+	act := c.act()
+	before := len(act.denied.smallest)
+	act.denied.add(ev.Permission)
+	act.samples = addSample(act.samples, ev.Permission)
+	if len(act.denied.smallest) != before {
+		change |= ChangedUse
+	}
+	c.Denied++
+	if ev.Flag == pb.Event_NONE {
+		act.refusals.Add(at)
+	}
+	return change
+}
+
+// identity takes who holds the credential and through what it is granted. A parent, once told, stays; of two different
+// words the smaller text wins, so that order does not matter.
+func (c *Credential) identity(ev *pb.Event, at int64) Change {
+	var change Change
+	if ev.Principal != "" && ev.Principal != c.Principal && (c.Principal == "" || ev.Principal < c.Principal) {
+		c.Principal = intern(ev.Principal)
+		change |= ChangedIdentity
+	}
+	if ev.Orphan {
+		c.flags |= orphan
+	}
+	if ev.Parent != "" && (c.Parent == "" || ev.Parent < c.Parent) {
+		c.Parent = intern(ev.Parent)
+	}
+	describes := ev.Kind == pb.Event_ISSUED || ev.Kind == pb.Event_RENEWED || ev.Kind == pb.Event_OBSERVED
+	if len(ev.Policies) > 0 && (at > c.policiesToldAt || at == c.policiesToldAt && slices.Compare(ev.Policies, c.Policies) > 0) {
+		c.policiesToldAt = at
+		if !slices.Equal(ev.Policies, c.Policies) {
+			c.Policies = internSet(ev.Policies)
+			change |= ChangedIdentity
+		}
+	}
+	if describes && len(ev.Labels) > 0 {
+		merged := c.mergedLabels(ev.Labels)
+		if merged != nil {
+			c.Labels = internMap(merged)
+			change |= ChangedIdentity
+		}
+	}
+	return change
+}
+
+// mergedLabels adds labels; of two different values of one label the greater text wins. nil if nothing changes.
+func (c *Credential) mergedLabels(labels map[string]string) map[string]string {
+	var merged map[string]string
+	for name, value := range labels {
+		old, ok := c.Labels[name]
+		if ok && old >= value {
+			continue
+		}
+		if merged == nil {
+			merged = maps.Clone(c.Labels)
+			if merged == nil {
+				merged = map[string]string{}
+			}
+		}
+		merged[name] = value
+	}
+	return merged
+}
+
+func earliest(a, b int64) int64 {
+	if a == 0 {
+		return b
+	}
+	return min(a, b)
+}

@@ -1,0 +1,127 @@
+package lifecycle
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unique"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/leastwise/leastwise/processor/window"
+	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
+)
+
+func nanos(t *timestamppb.Timestamp) int64 {
+	if t == nil {
+		return 0
+	}
+	return t.Seconds*1e9 + int64(t.Nanos)
+}
+
+// Strings, policy sets and label maps repeat across thousands of credentials: one copy of each is kept.
+func intern(text string) string { return unique.Make(text).Value() }
+
+var (
+	policySets = newPool[[]string]()
+	labelMaps  = newPool[map[string]string]()
+)
+
+func internSet(set []string) []string {
+	sorted := slices.Compact(slices.Sorted(slices.Values(set)))
+	return policySets.get(strings.Join(sorted, "\x00"), func() []string {
+		for i := range sorted {
+			sorted[i] = intern(sorted[i])
+		}
+		return sorted
+	})
+}
+
+func internMap(m map[string]string) map[string]string {
+	var key []byte
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		key = binary.AppendUvarint(key, uint64(len(name)))
+		key = append(key, name...)
+		key = binary.AppendUvarint(key, uint64(len(m[name])))
+		key = append(key, m[name]...)
+	}
+	return labelMaps.get(string(key), func() map[string]string {
+		out := make(map[string]string, len(m))
+		for name, value := range m {
+			out[intern(name)] = intern(value)
+		}
+		return out
+	})
+}
+
+// Proto gives the form a restart loads.
+func (c *Credential) Proto() *pb.CredentialState {
+	s := &pb.CredentialState{
+		Key: c.Key, AppliedOffset: c.Offset,
+		IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt, LifetimeToldAt: c.lifetimeToldAt, NeverExpires: c.NeverExpires(),
+		Renewable: c.Renewable(), Orphan: c.Orphan(), IssueSeen: c.flags&issueSeen != 0,
+		RenewedAt: c.RenewedAt, RotatedAt: c.RotatedAt,
+		FirstSeenAt: c.FirstSeenAt, LastSeenAt: c.LastSeenAt, FirstUsedAt: c.FirstUsedAt, LastUsedAt: c.LastUsedAt,
+		LastDeniedAt: c.LastDeniedAt, RevokedAt: c.RevokedAt, RevokedHow: c.RevokedHow, AliveAt: c.aliveAt, ExpiryTold: c.ExpiryTold,
+		PoliciesToldAt: c.policiesToldAt, Uses: c.Uses, Denied: c.Denied,
+		PeriodSeconds: int64(c.PeriodSeconds), MaxTtlSeconds: int64(c.MaxTTLSecond),
+		Parent: c.Parent, Principal: c.Principal, Policies: c.Policies, Labels: c.Labels,
+		DecidedAt: c.Decided.At, DecidedRevision: c.Decided.Revision, DecidedPolicies: c.Decided.Policies,
+	}
+	if act := c.activity; act != nil {
+		s.Children, s.DeniedSamples, s.DeniedPermissions = act.children, act.samples, act.denied.smallest
+		s.UsedWindow, s.DeniedWindow, s.UsedTruncated = act.uses.Proto(), act.refusals.Proto(), act.used.truncated
+		for i := range act.used.entries {
+			e := &act.used.entries[i]
+			s.Used = append(s.Used, &pb.PermissionUse{Permission: e.Permission, Leaves: e.Leaves, Many: e.Many,
+				Count: e.Count, FirstAt: e.FirstAt, LastAt: e.LastAt})
+		}
+	}
+	return s
+}
+
+// Load is the inverse of Proto. It fails on bytes that are no CredentialState.
+func Load(blob []byte) (*Credential, error) {
+	var s pb.CredentialState
+	if err := s.UnmarshalVT(blob); err != nil {
+		return nil, fmt.Errorf("credential state: %w", err)
+	}
+	c := &Credential{
+		Key: s.Key, Offset: s.AppliedOffset,
+		IssuedAt: s.IssuedAt, ExpiresAt: s.ExpiresAt, lifetimeToldAt: s.LifetimeToldAt,
+		RenewedAt: s.RenewedAt, RotatedAt: s.RotatedAt,
+		FirstSeenAt: s.FirstSeenAt, LastSeenAt: s.LastSeenAt, FirstUsedAt: s.FirstUsedAt, LastUsedAt: s.LastUsedAt,
+		LastDeniedAt: s.LastDeniedAt, RevokedAt: s.RevokedAt, RevokedHow: intern(s.RevokedHow), aliveAt: s.AliveAt, ExpiryTold: s.ExpiryTold,
+		policiesToldAt: s.PoliciesToldAt, Uses: s.Uses, Denied: s.Denied,
+		PeriodSeconds: uint32(s.PeriodSeconds), MaxTTLSecond: uint32(s.MaxTtlSeconds),
+		Parent: intern(s.Parent), Principal: intern(s.Principal),
+		Decided: Decided{At: s.DecidedAt, Revision: s.DecidedRevision, Policies: s.DecidedPolicies},
+	}
+	if len(s.Policies) > 0 {
+		c.Policies = internSet(s.Policies)
+	}
+	if len(s.Labels) > 0 {
+		c.Labels = internMap(s.Labels)
+	}
+	for _, f := range []struct {
+		set bool
+		bit flags
+	}{{s.NeverExpires, neverExpires}, {s.Renewable, renewable}, {s.Orphan, orphan}, {s.IssueSeen, issueSeen}} {
+		if f.set {
+			c.flags |= f.bit
+		}
+	}
+	if len(s.Children)+len(s.Used)+len(s.DeniedPermissions) > 0 || s.UsedWindow != nil || s.DeniedWindow != nil {
+		act := c.act()
+		act.children, act.samples, act.denied.smallest = s.Children, s.DeniedSamples, s.DeniedPermissions
+		act.uses, act.refusals = window.FromProto(s.UsedWindow), window.FromProto(s.DeniedWindow)
+		act.used.truncated = s.UsedTruncated
+		for _, u := range s.Used {
+			act.used.entries = append(act.used.entries, Use{Permission: u.Permission, Leaves: u.Leaves, Many: u.Many,
+				Count: u.Count, FirstAt: u.FirstAt, LastAt: u.LastAt})
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,123 @@
+package lifecycle
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Bounds of what is remembered of the permissions of one credential.
+const (
+	maxLeaves   = 16   // distinct last segments of one folder, before it counts as "many"
+	maxFolders  = 512  // distinct (operation, folder) pairs
+	maxDistinct = 4096 // distinct refused permissions counted exactly
+	maxSamples  = 32   // refused permissions named
+)
+
+// Use is the use of one operation on what lies in one folder: "update secret/data/storage/" with leaves "part-1" …, or
+// Many once there are more than sixteen. A permission without a slash is its own folder with no leaf.
+type Use struct {
+	Permission      string
+	Leaves          []string // sorted
+	Many            bool
+	Count           uint64
+	FirstAt, LastAt int64
+}
+
+// used keeps the Uses with the smallest hashes when there are too many, so that which ones stay does not depend on the
+// order in which they came.
+type used struct {
+	entries   []Use // sorted by Permission
+	truncated bool
+}
+
+func (u *used) add(permission string, at int64, counted bool) {
+	folder, leaf := split(permission)
+	pos, found := slices.BinarySearchFunc(u.entries, folder, func(e Use, want string) int {
+		return cmp.Compare(e.Permission, want)
+	})
+	if !found {
+		if u.truncated && hash(folder) > u.largest() {
+			return
+		}
+		u.entries = slices.Insert(u.entries, pos, Use{Permission: strings.Clone(folder), FirstAt: at, LastAt: at})
+	}
+	e := &u.entries[pos]
+	e.FirstAt, e.LastAt = min(e.FirstAt, at), max(e.LastAt, at)
+	if counted {
+		e.Count++
+	}
+	if leaf != "" && !e.Many {
+		e.Leaves = insertSorted(e.Leaves, leaf)
+		if len(e.Leaves) > maxLeaves {
+			e.Leaves, e.Many = nil, true
+		}
+	}
+	if len(u.entries) > maxFolders {
+		u.truncated = true
+		largest := u.largest()
+		u.entries = slices.DeleteFunc(u.entries, func(e Use) bool { return hash(e.Permission) == largest })
+	}
+}
+
+func (u *used) largest() uint64 {
+	var largest uint64
+	for i := range u.entries {
+		largest = max(largest, hash(u.entries[i].Permission))
+	}
+	return largest
+}
+
+// split cuts a permission after its last slash.
+func split(permission string) (folder, leaf string) {
+	i := strings.LastIndexByte(permission, '/')
+	if i < 0 || i == len(permission)-1 {
+		return permission, ""
+	}
+	return permission[:i+1], permission[i+1:]
+}
+
+func hash(text string) uint64 {
+	sum := sha256.Sum256([]byte(text))
+	return binary.BigEndian.Uint64(sum[:8])
+}
+
+// distinct counts distinct values: exactly while there are few, then by the k-th smallest of their hashes.
+type distinct struct{ smallest []uint64 } // sorted
+
+func (d *distinct) add(text string) {
+	h := hash(text)
+	pos, found := slices.BinarySearch(d.smallest, h)
+	if found || pos == maxDistinct {
+		return
+	}
+	d.smallest = slices.Insert(d.smallest, pos, h)
+	if len(d.smallest) > maxDistinct {
+		d.smallest = d.smallest[:maxDistinct]
+	}
+}
+
+func (d *distinct) count() uint64 {
+	if len(d.smallest) < maxDistinct {
+		return uint64(len(d.smallest))
+	}
+	return uint64(float64(maxDistinct-1) / (float64(d.smallest[maxDistinct-1]) / math.MaxUint64))
+}
+
+// addSample keeps the values with the smallest hashes.
+func addSample(samples []string, value string) []string {
+	samples = insertSorted(samples, value)
+	if len(samples) <= maxSamples {
+		return samples
+	}
+	worst := 0
+	for i := range samples {
+		if hash(samples[i]) > hash(samples[worst]) {
+			worst = i
+		}
+	}
+	return slices.Delete(samples, worst, worst+1)
+}

@@ -1,0 +1,89 @@
+package record
+
+import (
+	"context"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
+)
+
+// Facts collects rows of links, grants and source_health. Writing one again is harmless: the newest replaces it. The
+// zero value is empty and ready.
+type Facts struct {
+	links  []*pb.Link
+	grants []*pb.Grant
+	beats  []*pb.Heartbeat
+}
+
+// Add takes a fact.
+func (f *Facts) Add(fact *pb.Fact) {
+	switch v := fact.Fact.(type) {
+	case *pb.Fact_Link:
+		f.links = append(f.links, v.Link)
+	case *pb.Fact_Grant:
+		f.grants = append(f.grants, v.Grant)
+	case *pb.Fact_Heartbeat:
+		f.beats = append(f.beats, v.Heartbeat)
+	}
+}
+
+// Len counts the facts that wait.
+func (f *Facts) Len() int { return len(f.links) + len(f.grants) + len(f.beats) }
+
+// Flush writes what waits and empties it. After an error nothing was taken out.
+func (f *Facts) Flush(ctx context.Context, conn driver.Conn) error {
+	if err := insertLinks(ctx, conn, f.links); err != nil {
+		return err
+	}
+	if err := insertGrants(ctx, conn, f.grants); err != nil {
+		return err
+	}
+	if err := insertBeats(ctx, conn, f.beats); err != nil {
+		return err
+	}
+	*f = Facts{}
+	return nil
+}
+
+func insertLinks(ctx context.Context, conn driver.Conn, links []*pb.Link) error {
+	n := len(links)
+	id, kind, from, to, confidence, evidence := texts(n), texts(n), texts(n), texts(n), texts(n), texts(n)
+	at, retracted := make([]int64, n), make([]bool, n)
+	for i, l := range links {
+		id[i], kind[i], from[i], to[i] = l.Id, l.Kind.String(), l.From, l.To
+		confidence[i], evidence[i], at[i], retracted[i] = l.Confidence.String(), l.Evidence, unix(l.At), l.Retracted
+	}
+	return insert(ctx, conn, "links", n, []column{{"id", id}, {"kind", kind}, {"from_node", from}, {"to_node", to},
+		{"confidence", confidence}, {"evidence", evidence}, {"at", at}, {"retracted", retracted}})
+}
+
+func insertGrants(ctx context.Context, conn driver.Conn, grants []*pb.Grant) error {
+	n := len(grants)
+	id, incomplete := texts(n), texts(n)
+	resources, capabilities := make([][]string, n), make([][][]string, n)
+	asOf, deleted := make([]int64, n), make([]bool, n)
+	for i, g := range grants {
+		id[i], incomplete[i], asOf[i], deleted[i] = g.Id, g.Incomplete, unix(g.AsOf), g.Deleted
+		for _, rule := range g.Rules {
+			resources[i] = append(resources[i], rule.Resource)
+			capabilities[i] = append(capabilities[i], rule.Capabilities)
+		}
+	}
+	return insert(ctx, conn, "grants", n, []column{{"id", id}, {"resource", resources}, {"capabilities", capabilities},
+		{"as_of", asOf}, {"deleted", deleted}, {"incomplete", incomplete}})
+}
+
+func insertBeats(ctx context.Context, conn driver.Conn, beats []*pb.Heartbeat) error {
+	n := len(beats)
+	source, instance, trouble := texts(n), texts(n), texts(n)
+	records, events, letters, unknown := counts(n), counts(n), counts(n), counts(n)
+	at, last := make([]int64, n), times(n)
+	for i, b := range beats {
+		source[i], instance[i], trouble[i], at[i], last[i] = b.Source, b.Instance, b.Trouble, unix(b.At), maybe(b.LastRecordAt)
+		records[i], events[i], letters[i], unknown[i] = b.Records, b.Events, b.DeadLetters, b.Unknown
+	}
+	return insert(ctx, conn, "source_health", n, []column{{"source", source}, {"instance", instance}, {"at", at},
+		{"last_record_at", last}, {"records", records}, {"events", events}, {"dead_letters", letters},
+		{"unknown", unknown}, {"trouble", trouble}})
+}

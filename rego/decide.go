@@ -1,0 +1,215 @@
+package rego
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	oparego "github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"github.com/leastwise/leastwise/schemas/leastwisev1"
+)
+
+// ErrEvaluation says that OPA could not decide. No violation may be concluded from it, and no absence of one.
+var ErrEvaluation = errors.New("policy evaluation failed")
+
+// customTimeout bounds free-form Rego, which can be made arbitrarily slow. The embedded bundle needs no bound.
+const customTimeout = time.Second
+
+// Unknown is a condition that could not be judged, because its value is not known.
+type Unknown struct {
+	Policy string
+	Metric Metric
+}
+
+// Result is what the policies say of one credential.
+type Result struct {
+	// Violations: one for each violated policy and channel that it names, worst first; the metric is the one that stands
+	// furthest past its threshold.
+	Violations []*leastwisev1.Violation
+	// Ladder is what is to happen; mode observe and nothing else if there is no violation.
+	Ladder *leastwisev1.Ladder
+	// Unknowns never violate; they are here to be shown.
+	Unknowns []Unknown
+	// Asked: OPA was asked; otherwise no condition held.
+	Asked bool
+}
+
+// Evaluate decides. It asks OPA only with the policies of which a condition holds (with an overriding bundle: holds or is
+// unknown), and not at all where there is none and no free-form Rego. It is safe for concurrent use, never blocks on
+// anything outside, and fails with ErrEvaluation.
+func (s *Set) Evaluate(ctx context.Context, sub *Subject, v *Values) (Result, error) {
+	ix := s.Index(sub)
+	var result Result
+	asking := make([]*ast.Term, 0, 8)
+	for i := range ix.candidates {
+		c := &ix.candidates[i]
+		ask := false
+		for _, t := range c.thresholds {
+			value, known := v.Get(t.Metric)
+			switch {
+			case !known:
+				result.Unknowns = append(result.Unknowns, Unknown{c.policy.ID, t.Metric})
+				ask = ask || s.overridden
+			case t.Condition.holds(value, t.Value):
+				ask = true
+			}
+		}
+		if ask {
+			asking = append(asking, c.term)
+		}
+	}
+	if len(asking) == 0 && len(s.custom) == 0 {
+		result.Ladder = &leastwisev1.Ladder{}
+		return result, nil
+	}
+	result.Asked = true
+	input := ast.NewObject(
+		pair("subject", sub.term()),
+		pair("values", v.term()),
+		pair("policies", ast.ArrayTerm(asking...)),
+	)
+	answer, err := s.query(ctx, &s.decide, input)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := s.readViolations(answer.get("violations"), v, &result); err != nil {
+		return Result{}, fmt.Errorf("%w: %w", ErrEvaluation, err)
+	}
+	if result.Ladder, err = readLadder(answer.get("ladder")); err != nil {
+		return Result{}, fmt.Errorf("%w: %w", ErrEvaluation, err)
+	}
+	return result, nil
+}
+
+// query evaluates a prepared query to an object.
+func (s *Set) query(ctx context.Context, q *oparego.PreparedEvalQuery, input ast.Value) (document, error) {
+	options := []oparego.EvalOption{
+		oparego.EvalParsedInput(input), oparego.EvalTransaction(s.txn),
+		oparego.EvalGenerateJSON(func(t *ast.Term, _ *oparego.EvalContext) (any, error) { return t, nil }),
+	}
+	if len(s.custom) == 0 && !s.overridden {
+		options = append(options, oparego.EvalExternalCancel(topdown.NewCancel())) // saves a goroutine a query
+	} else {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, customTimeout)
+		defer cancel()
+	}
+	rows, err := q.Eval(ctx, options...)
+	if err != nil {
+		return document{}, fmt.Errorf("%w: %w", ErrEvaluation, err)
+	}
+	if len(rows) != 1 || len(rows[0].Expressions) != 1 {
+		return document{}, fmt.Errorf("%w: the bundle gives no answer", ErrEvaluation)
+	}
+	term, _ := rows[0].Expressions[0].Value.(*ast.Term)
+	return documentOf(term)
+}
+
+func (s *Set) readViolations(term *ast.Term, v *Values, result *Result) error {
+	if term == nil {
+		return errors.New("the bundle's decision has no violations")
+	}
+	set, ok := term.Value.(ast.Set)
+	if !ok {
+		return fmt.Errorf("violations: %s; expected a set", ast.ValueName(term.Value))
+	}
+	err := set.Iter(func(t *ast.Term) error {
+		d, err := documentOf(t)
+		if err != nil {
+			return err
+		}
+		if d.text("reason") == "rego" {
+			violation, err := customViolation(d)
+			result.Violations = append(result.Violations, violation)
+			return err
+		}
+		list, err := s.policyViolations(d, v)
+		result.Violations = append(result.Violations, list...)
+		return err
+	})
+	slices.SortFunc(result.Violations, func(a, b *leastwisev1.Violation) int {
+		return cmp.Or(
+			slices.Index(severities, b.Severity)-slices.Index(severities, a.Severity),
+			cmp.Compare(a.PolicyId, b.PolicyId), cmp.Compare(a.Channel, b.Channel),
+			cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.Value, b.Value), cmp.Compare(a.Hint, b.Hint))
+	})
+	return err
+}
+
+// policyViolations fills what the YAML knows into what the bundle found.
+func (s *Set) policyViolations(d document, v *Values) ([]*leastwisev1.Violation, error) {
+	p, ok := s.Policy(d.text("policy_id"))
+	if !ok {
+		return nil, fmt.Errorf("violation of %q, which is no policy of the set", d.text("policy_id"))
+	}
+	metric, ok := ParseMetric(d.text("metric"))
+	if !ok {
+		return nil, fmt.Errorf("violation of %q by %q, which is no metric", p.ID, d.text("metric"))
+	}
+	value, known := v.Get(metric)
+	shown := "unknown"
+	if known {
+		shown = Format(metric, value)
+	}
+	threshold := &Threshold{}
+	for i := range p.Metrics {
+		t := &p.Metrics[i]
+		if t.Metric == metric && (threshold.Text == "" || known && t.Condition.holds(value, t.Value)) {
+			threshold = t
+		}
+	}
+	out := make([]*leastwisev1.Violation, 0, len(p.Actions))
+	for _, a := range p.Actions {
+		out = append(out, &leastwisev1.Violation{
+			PolicyId: p.ID, Metric: metric.String(), Reason: d.text("reason"), Value: shown, Threshold: threshold.Text,
+			Condition: threshold.Condition.String(), Severity: a.Severity, Channel: a.Channel, Hint: a.Hint,
+			Deviation: d.number("deviation"),
+		})
+	}
+	return out, nil
+}
+
+func customViolation(d document) (*leastwisev1.Violation, error) {
+	out := &leastwisev1.Violation{
+		PolicyId: d.text("policy_id"), Metric: d.shown("metric"), Reason: "rego", Value: d.shown("value"),
+		Threshold: d.shown("threshold"), Condition: d.shown("condition"), Severity: cmp.Or(d.text("severity"), "medium"),
+		Channel: d.text("channel"), Hint: d.text("hint"), Deviation: d.number("deviation"),
+	}
+	if !slices.Contains(severities, out.Severity) {
+		return nil, fmt.Errorf("policy %q: severity %q; expected one of %v", out.PolicyId, out.Severity, severities)
+	}
+	if enforcement := d.get("enforcement"); enforcement != nil {
+		e, err := documentOf(enforcement)
+		if err != nil {
+			return nil, fmt.Errorf("policy %q: enforcement: %w", out.PolicyId, err)
+		}
+		if e.get("mode") != nil && !slices.Contains(modeNames, e.text("mode")) {
+			return nil, fmt.Errorf("policy %q: enforcement.mode %q; expected one of %v", out.PolicyId, e.text("mode"), modeNames)
+		}
+	}
+	return out, nil
+}
+
+func readLadder(term *ast.Term) (*leastwisev1.Ladder, error) {
+	d, err := documentOf(term)
+	if err != nil {
+		return nil, fmt.Errorf("ladder: %w", err)
+	}
+	out := &leastwisev1.Ladder{
+		Mode: leastwisev1.Ladder_Mode(d.number("mode")), GraceMs: int64(d.number("grace_ms")),
+		Revoke: d.truth("revoke"), Reissue: d.truth("reissue"), RevokeUntold: d.truth("revoke_untold"),
+		RequiresApproval: d.truth("requires_approval"),
+	}
+	if reminders := d.get("remind_ms"); reminders != nil {
+		if list, ok := reminders.Value.(*ast.Array); ok {
+			list.Foreach(func(t *ast.Term) { out.RemindMs = append(out.RemindMs, int64(numberOf(t))) })
+		}
+	}
+	return out, nil
+}
