@@ -270,6 +270,7 @@ func (w *worker) write(ctx context.Context, now time.Time) error {
 	}
 	w.p.metrics.credentialsOf(w.a.Partition).Set(float64(w.core.Len()))
 	w.lastCommit = now
+	w.core.Pack(now.UnixNano())
 	if w.next == w.committed {
 		return nil
 	}

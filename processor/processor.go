@@ -16,7 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/leastwise/leastwise/internal/store"
 
 	"github.com/leastwise/leastwise/internal/daemon"
 	"github.com/leastwise/leastwise/internal/stream"
@@ -33,7 +33,7 @@ const Group = "leastwise-processor"
 type Deps struct {
 	Env    daemon.Env
 	Stream *stream.Client
-	Store  driver.Conn
+	Store  *store.DB
 	// Rules and Catalog give what is in force now; they may change between calls.
 	Rules   func() *rego.Set
 	Catalog func() *catalog.Catalog

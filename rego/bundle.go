@@ -166,10 +166,14 @@ func schemaSet(files []file) (*ast.SchemaSet, error) {
 	return set, nil
 }
 
-// compile checks modules as strictly as OPA can, with the types of the schemas.
-func compile(modules map[string]*ast.Module, schemas *ast.SchemaSet) (*ast.Compiler, error) {
-	compiler := ast.NewCompiler().WithStrict(true).WithCapabilities(deterministic()).
+// newCompiler checks as strictly as OPA can, with the types of the schemas.
+func newCompiler(schemas *ast.SchemaSet) *ast.Compiler {
+	return ast.NewCompiler().WithStrict(true).WithCapabilities(deterministic()).
 		WithSchemas(schemas).WithUseTypeCheckAnnotations(true).WithDefaultRegoVersion(ast.RegoV1)
+}
+
+func compile(modules map[string]*ast.Module, schemas *ast.SchemaSet) (*ast.Compiler, error) {
+	compiler := newCompiler(schemas)
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, errors.Join(regoErrors("bundle", compiler.Errors)...)
 	}

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/metrics"
 	oparego "github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/topdown"
 
@@ -90,7 +92,7 @@ func (s *Set) Evaluate(ctx context.Context, sub *Subject, v *Values) (Result, er
 // query evaluates a prepared query to an object.
 func (s *Set) query(ctx context.Context, q *oparego.PreparedEvalQuery, input ast.Value) (document, error) {
 	options := []oparego.EvalOption{
-		oparego.EvalParsedInput(input), oparego.EvalTransaction(s.txn),
+		oparego.EvalParsedInput(input), oparego.EvalTransaction(s.txn), oparego.EvalMetrics(metrics.NoOp()),
 		oparego.EvalGenerateJSON(func(t *ast.Term, _ *oparego.EvalContext) (any, error) { return t, nil }),
 	}
 	if len(s.custom) == 0 && !s.overridden {
@@ -142,37 +144,57 @@ func (s *Set) readViolations(term *ast.Term, v *Values, result *Result) error {
 	return err
 }
 
-// policyViolations fills what the YAML knows into what the bundle found.
+// policyViolations fills what the YAML knows into what the bundle found. Of several metrics the one that stands furthest
+// past its threshold is told.
 func (s *Set) policyViolations(d document, v *Values) ([]*leastwisev1.Violation, error) {
 	p, ok := s.Policy(d.text("policy_id"))
 	if !ok {
 		return nil, fmt.Errorf("violation of %q, which is no policy of the set", d.text("policy_id"))
 	}
-	metric, ok := ParseMetric(d.text("metric"))
-	if !ok {
-		return nil, fmt.Errorf("violation of %q by %q, which is no metric", p.ID, d.text("metric"))
+	named, ok := termArray(d.get("metrics"))
+	if !ok || named.Len() == 0 {
+		return nil, fmt.Errorf("violation of %q by no metric", p.ID)
 	}
-	value, known := v.Get(metric)
-	shown := "unknown"
-	if known {
-		shown = Format(metric, value)
-	}
-	threshold := &Threshold{}
+	var worst *Threshold
+	furthest := math.Inf(-1)
 	for i := range p.Metrics {
 		t := &p.Metrics[i]
-		if t.Metric == metric && (threshold.Text == "" || known && t.Condition.holds(value, t.Value)) {
-			threshold = t
+		if !contains(named, t.Metric.String()) {
+			continue
 		}
+		if far := t.deviation(v); far > furthest {
+			worst, furthest = t, far
+		}
+	}
+	if worst == nil {
+		return nil, fmt.Errorf("violation of %q by %v, which it does not name", p.ID, named)
+	}
+	shown := "unknown"
+	if value, known := v.Get(worst.Metric); known {
+		shown = Format(worst.Metric, value)
 	}
 	out := make([]*leastwisev1.Violation, 0, len(p.Actions))
 	for _, a := range p.Actions {
 		out = append(out, &leastwisev1.Violation{
-			PolicyId: p.ID, Metric: metric.String(), Reason: d.text("reason"), Value: shown, Threshold: threshold.Text,
-			Condition: threshold.Condition.String(), Severity: a.Severity, Channel: a.Channel, Hint: a.Hint,
-			Deviation: d.number("deviation"),
+			PolicyId: p.ID, Metric: worst.Metric.String(), Reason: d.text("reason"), Value: shown, Threshold: worst.Text,
+			Condition: worst.Condition.String(), Severity: a.Severity, Channel: a.Channel, Hint: a.Hint, Deviation: max(0, furthest),
 		})
 	}
 	return out, nil
+}
+
+// deviation is how far a value stands past the threshold, as a share of it; the bare distance where the threshold is 0;
+// negative where the condition does not hold or the value is unknown. It is bounded, since JSON can not write infinity.
+func (t *Threshold) deviation(v *Values) float64 {
+	value, known := v.Get(t.Metric)
+	if !known || !t.Condition.holds(value, t.Value) {
+		return -1
+	}
+	far := math.Abs(value - t.Value)
+	if t.Value != 0 {
+		far /= t.Value
+	}
+	return min(far, unbounded)
 }
 
 func customViolation(d document) (*leastwisev1.Violation, error) {
@@ -201,13 +223,21 @@ func readLadder(term *ast.Term) (*leastwisev1.Ladder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ladder: %w", err)
 	}
+	mode := slices.Index(modeNames, d.text("mode"))
+	if mode < 0 {
+		return nil, fmt.Errorf("ladder: mode %q; expected one of %v", d.text("mode"), modeNames)
+	}
+	asks, err := documentOf(d.get("asks"))
+	if err != nil {
+		return nil, fmt.Errorf("ladder: asks: %w", err)
+	}
 	out := &leastwisev1.Ladder{
-		Mode: leastwisev1.Ladder_Mode(d.number("mode")), GraceMs: int64(d.number("grace_ms")),
-		Revoke: d.truth("revoke"), Reissue: d.truth("reissue"), RevokeUntold: d.truth("revoke_untold"),
-		RequiresApproval: d.truth("requires_approval"),
+		Mode: leastwisev1.Ladder_Mode(mode), GraceMs: int64(d.number("grace_ms")),
+		Revoke: asks.truth("revoke"), Reissue: asks.truth("reissue"), RequiresApproval: asks.truth("requires_approval"),
+		RevokeUntold: asks.truth("revoke") && !asks.truth("tell_first"),
 	}
 	if reminders := d.get("remind_ms"); reminders != nil {
-		if list, ok := reminders.Value.(*ast.Array); ok {
+		if list, ok := termArray(reminders); ok {
 			list.Foreach(func(t *ast.Term) { out.RemindMs = append(out.RemindMs, int64(numberOf(t))) })
 		}
 	}

@@ -88,3 +88,20 @@ func (v *Values) term() *ast.Term {
 	}
 	return ast.ObjectTerm(pairs...)
 }
+
+func termArray(t *ast.Term) (*ast.Array, bool) {
+	if t == nil {
+		return nil, false
+	}
+	array, ok := t.Value.(*ast.Array)
+	return array, ok
+}
+
+func contains(array *ast.Array, text string) bool {
+	for i := range array.Len() {
+		if s, ok := array.Elem(i).Value.(ast.String); ok && string(s) == text {
+			return true
+		}
+	}
+	return false
+}

@@ -166,11 +166,11 @@ func (s *Set) prepare(ctx context.Context) error {
 	for i := range s.policies {
 		terms = append(terms, ast.NewTerm(policyValue(&s.policies[i], s.policies[i].thresholds())))
 	}
-	policies, err := ast.JSON(ast.NewArray(terms...))
-	if err != nil {
+	var err error
+	if s.data, err = ast.JSON(ast.NewArray(terms...)); err != nil {
 		return fmt.Errorf("policies as data: %w", err)
 	}
-	store := inmem.NewFromObjectWithOpts(map[string]any{"leastwise": map[string]any{"policies": policies}},
+	store := inmem.NewFromObjectWithOpts(map[string]any{"leastwise": map[string]any{"policies": s.data}},
 		inmem.OptReturnASTValuesOnRead(true), inmem.OptRoundTripOnWrite(false))
 	// One read transaction for the life of the set: nobody ever writes to this store.
 	if s.txn, err = store.NewTransaction(ctx, storage.TransactionParams{}); err != nil {
@@ -181,7 +181,7 @@ func (s *Set) prepare(ctx context.Context) error {
 		into *oparego.PreparedEvalQuery
 	}{{"data.leastwise.decision.decision", &s.decide}, {"data.leastwise.admission.admission", &s.admit}} {
 		*q.into, err = oparego.New(oparego.Query(q.text), oparego.Compiler(s.compiler), oparego.Store(store),
-			oparego.Transaction(s.txn), oparego.StrictBuiltinErrors(true)).PrepareForEval(ctx, oparego.WithPartialEval())
+			oparego.Transaction(s.txn), oparego.StrictBuiltinErrors(true)).PrepareForEval(ctx)
 		if err != nil {
 			return fmt.Errorf("prepare %s: %w", q.text, errors.Join(regoErrors("bundle", err)...))
 		}

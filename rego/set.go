@@ -20,6 +20,7 @@ type Set struct {
 	// overridden: the bundle is not the embedded one, so what it makes of unknown values is its own affair.
 	overridden bool
 	compiler   *ast.Compiler
+	data       any // the policies as data.leastwise.policies
 	txn        storage.Transaction
 	decide     oparego.PreparedEvalQuery
 	admit      oparego.PreparedEvalQuery
@@ -154,49 +155,48 @@ func matchAny(patterns []Pattern, text string) bool {
 func policyValue(p *Policy, thresholds []*Threshold) ast.Value {
 	conditions := make([]*ast.Term, 0, len(thresholds))
 	for _, t := range thresholds {
-		pairs := [][2]*ast.Term{
-			pair("metric", ast.InternedTerm(t.Metric.String())),
-			pair("condition", ast.InternedTerm(t.Condition.String())),
-			pair("threshold", number(t.Value)),
-			pair("scale", number(t.scale())),
-		}
-		if sources, _ := sourcesOf(t.Source); sources != nil {
-			pairs = append(pairs, pair("sources", texts(sources)))
-		}
-		conditions = append(conditions, ast.ObjectTerm(pairs...))
+		sources, _ := sourcesOf(t.Source)
+		conditions = append(conditions, ast.ArrayTerm(ast.InternedTerm(t.Metric.String()),
+			ast.InternedTerm(t.Condition.String()), number(t.Value), texts(sources)))
 	}
 	remind := make([]*ast.Term, 0, len(p.Enforcement.Remind))
 	for _, d := range p.Enforcement.Remind {
 		remind = append(remind, ast.InternedTerm(d.Milliseconds()))
 	}
-	match := "any"
+	needed := 1
 	if p.MatchAll {
-		match = "all"
+		needed = len(p.Metrics)
 	}
 	e := &p.Enforcement
 	return ast.NewObject(
 		pair("policy_id", ast.StringTerm(p.ID)),
-		pair("match", ast.InternedTerm(match)),
+		pair("needed", ast.InternedTerm(needed)),
 		pair("conditions", ast.ArrayTerm(conditions...)),
 		pair("applies_to", p.AppliesTo.term()),
 		pair("enforcement", ast.ObjectTerm(
 			pair("mode", ast.InternedTerm(e.Mode.String())),
 			pair("grace_ms", ast.InternedTerm(e.Grace.Milliseconds())),
 			pair("remind_ms", ast.ArrayTerm(remind...)),
-			pair("revoke", ast.InternedTerm(e.Revoke)),
-			pair("reissue", ast.InternedTerm(e.Reissue)),
-			pair("revoke_untold", ast.InternedTerm(e.RevokeUntold != "")),
-			pair("requires_approval", ast.InternedTerm(e.Approval)),
+			pair("asks", e.asks()),
 		)),
 	)
 }
 
-// scale is what one whole deviation from the threshold is.
-func (t *Threshold) scale() float64 {
-	if t.Value == 0 {
-		return 1
+// asks lists what the policy wants done, as true or not at all. What it would do once it is enforced it does not ask for now.
+func (e *Enforcement) asks() *ast.Term {
+	var wishes [][2]*ast.Term
+	for _, w := range [...]struct {
+		name string
+		is   bool
+	}{
+		{"revoke", e.Revoke}, {"reissue", e.Revoke && e.Reissue}, {"requires_approval", e.Approval},
+		{"tell_first", e.Revoke && e.RevokeUntold == ""},
+	} {
+		if w.is && e.Mode == Enforce {
+			wishes = append(wishes, pair(w.name, ast.InternedTerm(true)))
+		}
 	}
-	return t.Value
+	return ast.ObjectTerm(wishes...)
 }
 
 func (a *AppliesTo) term() *ast.Term {
@@ -245,4 +245,12 @@ func number(value float64) *ast.Term {
 		value = math.Copysign(unbounded, value)
 	}
 	return ast.FloatNumberTerm(value)
+}
+
+// inf is the way back.
+func inf(value float64) float64 {
+	if value >= unbounded {
+		return math.Inf(1)
+	}
+	return value
 }

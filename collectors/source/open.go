@@ -43,3 +43,9 @@ type opened struct {
 }
 
 func (o *opened) Close() error { return o.file.Close() }
+
+// plain is whether the file is read as it is, so that offsets in it are offsets in the log.
+func (o *opened) plain() bool {
+	_, packed := o.Reader.(*gzip.Reader)
+	return !packed
+}

@@ -30,7 +30,8 @@ type Snapshot struct {
 }
 
 // Apply takes a record of the topic. A record that can not be understood is an
-// error and changes nothing, but for one: a broken kill switch counts as on.
+// error and counts as the strictest value: kill switch on, mode observe, budget
+// nothing.
 func (s *State) Apply(m stream.Message) error {
 	c := &pb.Control{}
 	err := c.UnmarshalVT(m.Value)
@@ -44,31 +45,27 @@ func (s *State) Apply(m stream.Message) error {
 			s.kill = c
 		}
 		return err
-	case err != nil:
-		return fmt.Errorf("setting %q: %w", key, err)
 	case key == "mode":
 		mode, err := ParseMode(c.Value)
-		if err != nil {
-			return err
-		}
 		s.mode = &mode
+		return err
 	case key == "budget":
 		b, err := ParseBudget(c.Value)
-		if err != nil {
-			return err
-		}
 		s.budget = &b
+		return err
+	case err != nil:
+		return fmt.Errorf("setting %q: %w", key, err)
 	case strings.HasPrefix(key, "approve/"):
-		s.approvals = put1(s.approvals, strings.TrimPrefix(key, "approve/"), c)
+		s.approvals = with(s.approvals, strings.TrimPrefix(key, "approve/"), c)
 	case strings.HasPrefix(key, "rollback/"):
-		s.rollbacks = put1(s.rollbacks, strings.TrimPrefix(key, "rollback/"), c)
+		s.rollbacks = with(s.rollbacks, strings.TrimPrefix(key, "rollback/"), c)
 	default:
 		return fmt.Errorf("setting %q: %w", key, ErrInvalid)
 	}
 	return nil
 }
 
-func put1(m map[string]*pb.Control, id string, c *pb.Control) map[string]*pb.Control {
+func with(m map[string]*pb.Control, id string, c *pb.Control) map[string]*pb.Control {
 	if m == nil {
 		m = map[string]*pb.Control{}
 	}

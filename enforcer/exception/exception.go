@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/leastwise/leastwise/internal/stream"
@@ -57,7 +58,7 @@ type Limits struct {
 // Request asks for an exception. e.Id, RequestedAt and the fields of approval
 // and revocation are set here; the rest is the caller's.
 func Request(ctx context.Context, log Log, e *pb.Exception, limits Limits, now time.Time) (*pb.Exception, error) {
-	e = e.CloneVT()
+	e = proto.CloneOf(e)
 	e.Id, e.RequestedAt = newID(), timestamppb.New(now)
 	e.ApprovedBy, e.ApprovedAt, e.RevokedBy, e.RevokedAt = "", nil, "", nil
 	e.RequestedBy = person(e.RequestedBy)
@@ -184,7 +185,7 @@ func find(ctx context.Context, log Log, id string) (*pb.Exception, error) {
 	}
 	for _, e := range list {
 		if e.Id == id {
-			return e.CloneVT(), nil
+			return proto.CloneOf(e), nil
 		}
 	}
 	return nil, fmt.Errorf("exception %q: %w", id, ErrNotFound)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -41,9 +42,21 @@ func decompress(r *http.Request, blocks bool) (io.Reader, error) {
 	if blocks {
 		cr := chproto.NewReader(body)
 		cr.EnableCompression()
-		body = cr
+		body = blockReader{cr}
 	}
 	return body, nil
+}
+
+// blockReader gives the end of the data as io.EOF: the library wraps it. An end
+// inside a block is io.ErrUnexpectedEOF there and stays so.
+type blockReader struct{ *chproto.Reader }
+
+func (r blockReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // lazy opens a reader at the first Read, so that an error of a bad header comes

@@ -72,7 +72,8 @@ func Open(dir, library string) (*Engine, error) {
 		lock.Close()
 		return nil, fmt.Errorf("embedded clickhouse: %w", err)
 	}
-	args := []string{"clickhouse", "--path=" + dir}
+	// As the server: a lone expression is not a query.
+	args := []string{"clickhouse", "--path=" + dir, "--implicit_select=0"}
 	root, err := connect(args)
 	if err != nil {
 		lock.Close()
@@ -82,8 +83,7 @@ func Open(dir, library string) (*Engine, error) {
 	return &Engine{
 		dir: dir, lock: lock, root: root,
 		full: newPool(args),
-		// readonly=1 refuses writes, DDL, and reading of files and URLs.
-		ro: newPool(append(slices.Clone(args), "--readonly=1")),
+		ro:   newPool(append(slices.Clone(args), "--readonly=1")),
 	}, nil
 }
 
@@ -156,10 +156,12 @@ func (e *Engine) do(ctx context.Context, req request) (result, error) {
 		return result{}, ErrClosed
 	}
 	p := e.full
+	var fixed map[string]string
 	if req.readonly {
-		p = e.ro
+		// These sessions refuse SET, so settings go in when one is made.
+		p, fixed, req.settings = e.ro, req.settings, nil
 	}
-	s, err := p.get(ctx)
+	s, err := p.get(ctx, fixed)
 	if err != nil {
 		e.mu.RUnlock()
 		return result{}, err
@@ -173,7 +175,7 @@ func (e *Engine) do(ctx context.Context, req request) (result, error) {
 	go func() {
 		defer e.mu.RUnlock()
 		res, clean, err := s.run(tag, req)
-		p.put(s, clean)
+		p.put(s, clean && len(fixed) == 0)
 		done <- outcome{res, err}
 	}()
 	select {
@@ -205,6 +207,14 @@ func (e *Engine) kill(tag string) {
 func (s *session) run(tag string, req request) (res result, clean bool, err error) {
 	if err := s.apply(req.database, req.settings); err != nil {
 		return result{}, false, err
+	}
+	if req.readonly {
+		if req.stmt.insert {
+			return result{}, false, refusal
+		}
+		if err := s.guard(req.stmt.sql); err != nil {
+			return result{}, false, err
+		}
 	}
 	if req.stmt.insert {
 		res, err = s.runInsert(tag, req)
@@ -280,7 +290,7 @@ func (s *session) apply(database string, settings map[string]string) error {
 			continue
 		}
 		if !settingName.MatchString(k) {
-			return engineError(fmt.Sprintf("Code: 115. DB::Exception: Setting %q is not a name. (UNKNOWN_SETTING)", k))
+			return unknownSetting(k)
 		}
 		set = append(set, k+" = "+quoteString(v))
 	}
@@ -319,24 +329,50 @@ func newPool(args []string) *pool {
 	return &pool{args: args, slots: make(chan struct{}, maxSessions)}
 }
 
-func (p *pool) get(ctx context.Context) (*session, error) {
+// get returns a free session, or a new one, made for these settings when there
+// are any. It waits while maxSessions are in use.
+func (p *pool) get(ctx context.Context, settings map[string]string) (*session, error) {
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := len(p.free); n > 0 {
-		s := p.free[n-1]
-		p.free = p.free[:n-1]
-		return s, nil
-	}
-	s, err := connect(p.args)
+	s, err := p.take(settings)
 	if err != nil {
 		<-p.slots
 	}
 	return s, err
+}
+
+func (p *pool) take(settings map[string]string) (*session, error) {
+	if len(settings) == 0 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if n := len(p.free); n > 0 {
+			s := p.free[n-1]
+			p.free = p.free[:n-1]
+			return s, nil
+		}
+		return connect(p.args)
+	}
+	args := []string{p.args[0]}
+	for k, v := range settings {
+		if !settingName.MatchString(k) {
+			return nil, unknownSetting(k)
+		}
+		if k != "readonly" && !strings.Contains(k, ".") { // dots are the server's configuration
+			args = append(args, "--"+k+"="+v)
+		}
+	}
+	s, err := connect(append(args, p.args[1:]...))
+	if err != nil {
+		return nil, engineError("Code: 36. DB::Exception: one of the settings in the request has a value that the engine refuses. (BAD_ARGUMENTS)")
+	}
+	return s, nil
+}
+
+func unknownSetting(name string) error {
+	return engineError(fmt.Sprintf("Code: 115. DB::Exception: Setting %q is not a name. (UNKNOWN_SETTING)", name))
 }
 
 func (p *pool) put(s *session, clean bool) {

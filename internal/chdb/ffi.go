@@ -34,6 +34,7 @@ var lib struct {
 	resultRowsOut  func(r unsafe.Pointer) uint64 // rows written
 	resultWritten  func(r unsafe.Pointer) uint64 // bytes
 	destroyResult  func(r unsafe.Pointer)
+	classify       func(conn unsafe.Pointer, q unsafe.Pointer, qn uintptr, db unsafe.Pointer, dn uintptr, out unsafe.Pointer) int32
 }
 
 var loadOnce sync.Once
@@ -72,6 +73,7 @@ func load(path string) error {
 			"chdb_result_rows_written":         &lib.resultRowsOut,
 			"chdb_result_bytes_written":        &lib.resultWritten,
 			"chdb_destroy_query_result":        &lib.destroyResult,
+			"chdb_classify_query_n":            &lib.classify,
 		} {
 			sym, err := purego.Dlsym(handle, name)
 			if err != nil {

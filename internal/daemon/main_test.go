@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-func run(t *testing.T, ctx context.Context, body func(context.Context, Args) error, argv ...string) (code int, stdout, stderr string) {
+func run(ctx context.Context, t *testing.T, body func(context.Context, Args) error, argv ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = execute(ctx, "sample", argv, &out, &errs, body)
@@ -50,7 +50,7 @@ func TestExitCodesTellUsageFromFailure(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if code, out, errs := run(t, t.Context(), c.body, c.argv...); code != c.want {
+			if code, out, errs := run(t.Context(), t, c.body, c.argv...); code != c.want {
 				t.Errorf("exit %d, want %d\nstdout %s\nstderr %s", code, c.want, out, errs)
 			}
 		})
@@ -59,7 +59,7 @@ func TestExitCodesTellUsageFromFailure(t *testing.T) {
 
 func TestAnEndBySignalIsOrderly(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	code, _, errs := run(t, ctx, func(ctx context.Context, _ Args) error {
+	code, _, errs := run(ctx, t, func(ctx context.Context, _ Args) error {
 		cancel()
 		<-ctx.Done()
 		return ctx.Err()
@@ -71,7 +71,7 @@ func TestAnEndBySignalIsOrderly(t *testing.T) {
 
 func TestFlagsWinOverTheFile(t *testing.T) {
 	path := write(t, "log: {level: error, format: text}\nlisten: 127.0.0.1:1\n")
-	code, _, errs := run(t, t.Context(), func(_ context.Context, a Args) error {
+	code, _, errs := run(t.Context(), t, func(_ context.Context, a Args) error {
 		var cfg sample
 		if err := a.Load(&cfg); err != nil {
 			return err
@@ -200,16 +200,18 @@ func TestProbeTellsReadyFromNotReadyAndFromGone(t *testing.T) {
 	never := func(context.Context, Args) error { t.Error("the component itself was started"); return nil }
 
 	env.Health.Set("vault", errors.New("connection refused"))
-	if code, _, errs := run(t, t.Context(), never, "--config", path, "--probe"); code != 1 || !strings.Contains(errs, "vault") {
+	if code, _, errs := run(t.Context(), t, never, "--config", path, "--probe"); code != 1 || !strings.Contains(errs, "vault") {
 		t.Errorf("vault away: exit %d, %s", code, errs)
 	}
 	env.Health.Set("vault", nil)
-	if code, _, errs := run(t, t.Context(), never, "--config", path, "--probe"); code != 0 {
+	if code, _, errs := run(t.Context(), t, never, "--config", path, "--probe"); code != 0 {
 		t.Errorf("ready: exit %d, %s", code, errs)
 	}
 	cancel()
-	<-ended
-	if code, _, _ := run(t, t.Context(), never, "--config", path, "--probe"); code != 1 {
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if code, _, _ := run(t.Context(), t, never, "--config", path, "--probe"); code != 1 {
 		t.Errorf("gone: exit %d", code)
 	}
 }

@@ -62,7 +62,9 @@ func serve(ctx context.Context, listener net.Listener, reg *prometheus.Registry,
 	if err := server.Shutdown(late); err != nil {
 		_ = server.Close() // a client that holds its request open ends with the process anyway
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve metrics and health: %w", err)
+	}
 	return nil
 }
 

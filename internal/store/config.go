@@ -61,8 +61,11 @@ type TLS struct {
 
 // UnmarshalYAML takes `embedded` or a mapping of the keys above.
 func (c *Config) UnmarshalYAML(unmarshal func(any) error) error {
-	var word string
-	if err := unmarshal(&word); err == nil {
+	var either any
+	if err := unmarshal(&either); err != nil {
+		return err
+	}
+	if word, ok := either.(string); ok {
 		if word != "embedded" {
 			return fmt.Errorf("clickhouse: got %q, want `embedded` or a mapping with `addr`", word)
 		}

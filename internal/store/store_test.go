@@ -18,7 +18,7 @@ import (
 	"github.com/leastwise/leastwise/internal/storetest"
 )
 
-func exec(t testing.TB, db *store.DB, query string, args ...any) {
+func execute(t testing.TB, db *store.DB, query string, args ...any) {
 	t.Helper()
 	if err := db.Exec(t.Context(), query, args...); err != nil {
 		t.Fatal(err)
@@ -94,10 +94,10 @@ func asJSON(t *testing.T, v any) string {
 
 func TestEveryColumnTypeMakesTheRoundTrip(t *testing.T) {
 	db := storetest.New(t)
-	exec(t, db, allTypes)
+	execute(t, db, allTypes)
 	columns := "n,s,lc,lcn,at,day,f,tags,lctags,uses,lcuses,ok,maybe,text,kind,id,hash,pair,deep,agg,i"
 	for _, size := range []uint64{1, 10, 70_000} { // the last comes back in several blocks
-		exec(t, db, "TRUNCATE TABLE all_types")
+		execute(t, db, "TRUNCATE TABLE all_types")
 		batch, err := db.PrepareBatch(t.Context(), "INSERT INTO all_types ("+columns+")")
 		if err != nil {
 			t.Fatal(err)
@@ -134,7 +134,7 @@ func TestEveryColumnTypeMakesTheRoundTrip(t *testing.T) {
 
 func TestNoRowsIsNotAnError(t *testing.T) {
 	db := storetest.New(t)
-	exec(t, db, allTypes)
+	execute(t, db, allTypes)
 	rows, err := db.Query(t.Context(), "SELECT lc, lctags, uses FROM all_types")
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +151,7 @@ func TestNoRowsIsNotAnError(t *testing.T) {
 
 func TestErrorsCarryTheEnginesCodeAndText(t *testing.T) {
 	db := storetest.New(t)
-	exec(t, db, "CREATE TABLE t (a UInt8, CONSTRAINT small CHECK a < 10) ENGINE = MergeTree ORDER BY a")
+	execute(t, db, "CREATE TABLE t (a UInt8, CONSTRAINT small CHECK a < 10) ENGINE = MergeTree ORDER BY a")
 	batch := func() error {
 		b, err := db.PrepareBatch(t.Context(), "INSERT INTO t")
 		if err == nil {
@@ -213,7 +213,7 @@ func TestSettingsHoldForOneQuery(t *testing.T) {
 
 func TestParallelInsertsAndQueries(t *testing.T) {
 	db := storetest.New(t)
-	exec(t, db, "CREATE TABLE t (w UInt8, n UInt64) ENGINE = MergeTree ORDER BY (w, n)")
+	execute(t, db, "CREATE TABLE t (w UInt8, n UInt64) ENGINE = MergeTree ORDER BY (w, n)")
 	const writers, batches, size = 8, 5, 1000
 	var wg sync.WaitGroup
 	for w := range uint8(writers) {

@@ -44,9 +44,13 @@ type Core struct {
 	granted uint64 // revision of Grants that the entries' scopes are of
 
 	entries map[string]*Entry
-	wheel   *wheel.Wheel[*Entry]
-	touched []*Entry
-	dirty   []*Entry
+	cold    map[string]cold // credentials that are quiet, packed; see cold.go
+	wheel   *wheel.Wheel[string]
+	// signatures of packed credentials, and where each stands.
+	signatures []rego.Signature
+	signed     map[rego.Signature]uint32
+	touched    []*Entry
+	dirty      []*Entry
 
 	derived   []*pb.Event
 	decisions []*pb.Decision
@@ -60,6 +64,7 @@ type Entry struct {
 
 	index     *rego.Index
 	signature rego.Signature
+	settledAt int64 // when it was last looked at
 	askedAt   int64 // when free-form Rego, which names no thresholds, was last asked
 	due       int64 // the only deadline that counts; earlier entries in the wheel are stale
 	usedPerms int32 // granted permissions seen in use; -1 unknown
@@ -71,9 +76,10 @@ type marks uint8
 const (
 	markTouched marks = 1 << iota
 	markDirty
-	markAsk     // ask the policies whatever the signature says
-	markRescope // used permissions or scope have changed
-	markSigned  // signature is of the present rules
+	markAsk      // ask the policies whatever the signature says
+	markRescope  // used permissions or scope have changed
+	markSigned   // signature is of the present rules
+	markUnpacked // its owner was not looked up since it was unpacked
 )
 
 // New gives an empty core.
@@ -84,7 +90,9 @@ func New(opts Options) *Core {
 	if opts.Tick == 0 {
 		opts.Tick = time.Second
 	}
-	return &Core{opts: opts, entries: map[string]*Entry{}, wheel: wheel.New[*Entry](opts.Tick)}
+	return &Core{opts: opts, entries: map[string]*Entry{}, cold: map[string]cold{},
+		signed: map[rego.Signature]uint32{},
+		wheel:  wheel.New[string](opts.Tick)}
 }
 
 // Load puts in a credential as a restart finds it.
@@ -92,20 +100,27 @@ func (c *Core) Load(cred *lifecycle.Credential) {
 	e := &Entry{Credential: *cred, usedPerms: -1, marks: markRescope}
 	c.entries[cred.Key] = e
 	c.touch(e)
+	c.markDirty(e) // its row tells scope and owner, which may have changed while nobody watched
 }
 
 // Entry gives a credential, or nil.
-func (c *Core) Entry(key string) *Entry { return c.entries[key] }
+func (c *Core) Entry(key string) *Entry {
+	if e := c.entries[key]; e != nil {
+		return e
+	}
+	return c.warm(key)
+}
 
 // Entries calls fn for each credential, in no order.
 func (c *Core) Entries(fn func(*Entry)) {
+	c.warmAll()
 	for _, e := range c.entries {
 		fn(e)
 	}
 }
 
 // Len counts the credentials.
-func (c *Core) Len() int { return len(c.entries) }
+func (c *Core) Len() int { return len(c.entries) + len(c.cold) }
 
 // Rules puts policies in force. All credentials are looked at again at the next Settle.
 func (c *Core) Rules(set *rego.Set) {
@@ -113,12 +128,12 @@ func (c *Core) Rules(set *rego.Set) {
 		return
 	}
 	c.rules = set
-	for _, e := range c.entries {
+	c.Entries(func(e *Entry) {
 		e.index = nil
 		e.marks |= markAsk
 		e.marks &^= markSigned
 		c.touch(e)
-	}
+	})
 }
 
 // Catalog puts a catalog in force.
@@ -127,10 +142,10 @@ func (c *Core) Catalog(cat *catalog.Catalog) {
 		return
 	}
 	c.catalog = cat
-	for _, e := range c.entries {
+	c.Entries(func(e *Entry) {
 		c.identify(e)
 		c.touch(e)
-	}
+	})
 }
 
 // Apply merges an event that stands at offset. counted is false for an event whose id was seen at an earlier offset.
@@ -139,7 +154,7 @@ func (c *Core) Apply(ev *pb.Event, offset int64, counted bool) {
 	if ev.Credential == "" {
 		return
 	}
-	e := c.entries[ev.Credential]
+	e := c.Entry(ev.Credential)
 	if e == nil {
 		e = &Entry{Credential: *lifecycle.New(ev.Credential), usedPerms: -1, marks: markRescope}
 		c.entries[e.Key] = e
@@ -149,11 +164,10 @@ func (c *Core) Apply(ev *pb.Event, offset int64, counted bool) {
 	}
 	e.Offset = offset
 	change := e.Apply(ev, counted)
-	if change&(lifecycle.ChangedIdentity) != 0 || e.index == nil {
+	if change&lifecycle.ChangedIdentity != 0 {
 		e.index = nil
-		e.marks |= markRescope
 	}
-	if change&lifecycle.ChangedUse != 0 {
+	if change&(lifecycle.ChangedIdentity|lifecycle.ChangedUse) != 0 {
 		e.marks |= markRescope
 	}
 	if change&(lifecycle.ChangedEnd|lifecycle.ChangedChild) != 0 {
@@ -208,20 +222,25 @@ func (c *Core) markDirty(e *Entry) {
 func (c *Core) Settle(ctx context.Context, now int64) error {
 	if rev := c.opts.Grants.Revision(); rev != c.granted {
 		c.granted = rev
-		for _, e := range c.entries {
+		c.Entries(func(e *Entry) {
 			e.marks |= markRescope
 			c.touch(e)
-		}
+		})
 	}
-	c.wheel.Due(now, func(e *Entry) {
-		if e.due == 0 || e.due > now {
+	c.wheel.Due(now, func(key string) {
+		if quiet, ok := c.cold[key]; ok && quiet.due > now {
 			return // stale: the deadline has moved since
+		}
+		e := c.Entry(key)
+		if e.due == 0 || e.due > now {
+			return
 		}
 		e.due = 0
 		c.touch(e)
 	})
 	touched := c.touched
 	for i, e := range touched {
+		e.settledAt = now
 		if err := c.settle(ctx, e, now); err != nil {
 			c.touched = touched[i:]
 			return err
@@ -249,7 +268,6 @@ func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
 	if e.index == nil {
 		sub := c.subject(e)
 		e.index = c.rules.Index(&sub)
-		e.marks &^= markSigned
 	}
 	values := c.Values(e, now)
 	signature := e.index.Signature(&values)
@@ -292,12 +310,14 @@ func (c *Core) tellExpiry(e *Entry, now int64) {
 	}
 }
 
+// schedule makes sure that the credential is looked at by `at`. A deadline that moves later leaves the earlier one in
+// place: that look finds nothing and sets the next, which is cheaper than moving a deadline with every event.
 func (c *Core) schedule(e *Entry, at int64) {
-	if at == 0 || at == e.due {
+	if at == 0 || e.due != 0 && e.due <= at {
 		return
 	}
 	e.due = at
-	c.wheel.Set(at, e)
+	c.wheel.Set(at, e.Key)
 }
 
 // Next is when Settle has to be called again although no event came (unix nanoseconds), 0 if never.

@@ -33,11 +33,16 @@ func (c *Core) identify(e *Entry) {
 	before := e.Match
 	key := e.ID()
 	e.Match = c.catalog.Resolve(catalog.Query{Principal: e.Principal, Source: key.System, Type: key.Type, Labels: e.Labels, Policies: e.Policies})
-	if e.Match != before {
-		e.index = nil
-		e.marks |= markAsk
-		c.markDirty(e)
+	if e.Match == before {
+		return
 	}
+	e.index = nil
+	if e.marks&markUnpacked != 0 {
+		e.marks &^= markUnpacked // as it was when it was packed: no news
+		return
+	}
+	e.marks |= markAsk
+	c.markDirty(e)
 }
 
 // subject is what policies' applies_to looks at.

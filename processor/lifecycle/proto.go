@@ -26,6 +26,7 @@ func intern(text string) string { return unique.Make(text).Value() }
 
 var (
 	policySets = newPool[[]string]()
+	holders    = newPool[*Holder]()
 	labelMaps  = newPool[map[string]string]()
 )
 
@@ -82,14 +83,54 @@ func (c *Credential) Proto() *pb.CredentialState {
 	return s
 }
 
-// Load is the inverse of Proto. It fails on bytes that are no CredentialState.
-func Load(blob []byte) (*Credential, error) {
+// Marshal gives the state without its key, which whoever keeps it has beside it.
+func (c *Credential) Marshal() ([]byte, error) {
+	s := c.Proto()
+	s.Key = ""
+	blob, err := s.MarshalVT()
+	if err != nil {
+		return nil, fmt.Errorf("state of %s: %w", c.Key, err)
+	}
+	return blob, nil
+}
+
+// Holder is what credentials of one holder share: who, through which policies, with which labels.
+type Holder struct {
+	principal string
+	policies  []string
+	labels    map[string]string
+}
+
+// Pack gives the state without its key and holder, for a process that keeps both: many credentials share one Holder.
+func (c *Credential) Pack() ([]byte, *Holder, error) {
+	s := c.Proto()
+	s.Key, s.Principal, s.Policies, s.Labels = "", "", nil, nil
+	blob, err := s.MarshalVT()
+	if err != nil {
+		return nil, nil, fmt.Errorf("state of %s: %w", c.Key, err)
+	}
+	key := fmt.Sprintf("%s\x00%p\x00%p", c.Principal, c.Policies, c.Labels)
+	return blob, holders.get(key, func() *Holder { return &Holder{c.Principal, c.Policies, c.Labels} }), nil
+}
+
+// Unpack is the inverse of Pack.
+func Unpack(key string, blob []byte, holder *Holder) (*Credential, error) {
+	c, err := Load(key, blob)
+	if err != nil {
+		return nil, err
+	}
+	c.Principal, c.Policies, c.Labels = holder.principal, holder.policies, holder.labels
+	return c, nil
+}
+
+// Load is the inverse of Marshal. It fails on bytes that are no CredentialState.
+func Load(key string, blob []byte) (*Credential, error) {
 	var s pb.CredentialState
 	if err := s.UnmarshalVT(blob); err != nil {
-		return nil, fmt.Errorf("credential state: %w", err)
+		return nil, fmt.Errorf("state of %s: %w", key, err)
 	}
 	c := &Credential{
-		Key: s.Key, Offset: s.AppliedOffset,
+		Key: key, Offset: s.AppliedOffset,
 		IssuedAt: s.IssuedAt, ExpiresAt: s.ExpiresAt, lifetimeToldAt: s.LifetimeToldAt,
 		RenewedAt: s.RenewedAt, RotatedAt: s.RotatedAt,
 		FirstSeenAt: s.FirstSeenAt, LastSeenAt: s.LastSeenAt, FirstUsedAt: s.FirstUsedAt, LastUsedAt: s.LastUsedAt,

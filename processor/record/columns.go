@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/leastwise/leastwise/internal/store"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -16,7 +16,7 @@ type column struct {
 }
 
 // insert writes columns of equal length as one block: one INSERT, atomic if it stays within one table partition.
-func insert(ctx context.Context, conn driver.Conn, table string, rows int, columns []column) error {
+func insert(ctx context.Context, conn *store.DB, table string, rows int, columns []column) error {
 	if rows == 0 {
 		return nil
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/leastwise/leastwise/internal/store"
 
 	"github.com/leastwise/leastwise/processor/core"
 	"github.com/leastwise/leastwise/processor/lifecycle"
@@ -12,7 +12,7 @@ import (
 
 // Credentials writes the state of credentials of a partition, as of now (unix nanoseconds). Rows of one key replace each
 // other by offset, so an owner that lost the partition and still writes for a moment loses.
-func Credentials(ctx context.Context, conn driver.Conn, partition uint32, entries []*core.Entry, now int64) error {
+func Credentials(ctx context.Context, conn *store.DB, partition uint32, entries []*core.Entry, now int64) error {
 	n := len(entries)
 	var (
 		key, typ, source, instance, state    = texts(n), texts(n), texts(n), texts(n), texts(n)
@@ -65,9 +65,9 @@ func Credentials(ctx context.Context, conn driver.Conn, partition uint32, entrie
 		uses[i], hour[i], day[i], week[i], mon[i] = e.Uses, totals.Hour, totals.Day, totals.Week, totals.Month
 		denied[i], distinct[i], samples[i] = e.Denied, e.DeniedPermissions(), e.DeniedSamples()
 		violated[i] = e.Decided.Policies
-		bytes, err := e.Proto().MarshalVT()
+		bytes, err := e.Marshal()
 		if err != nil {
-			return fmt.Errorf("state of %s: %w", e.Key, err)
+			return err
 		}
 		blob[i], offsets[i] = string(bytes), e.Offset
 	}
@@ -86,18 +86,18 @@ func Credentials(ctx context.Context, conn driver.Conn, partition uint32, entrie
 }
 
 // LoadCredentials calls fn for every credential of a partition as last written.
-func LoadCredentials(ctx context.Context, conn driver.Conn, partition int, fn func(*lifecycle.Credential)) error {
-	rows, err := conn.Query(ctx, `SELECT blob FROM credentials FINAL WHERE kafka_partition = ?`, uint32(partition))
+func LoadCredentials(ctx context.Context, conn *store.DB, partition int, fn func(*lifecycle.Credential)) error {
+	rows, err := conn.Query(ctx, `SELECT credential, blob FROM credentials FINAL WHERE kafka_partition = ?`, uint32(partition))
 	if err != nil {
 		return fmt.Errorf("load credentials of partition %d: %w", partition, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var blob string
-		if err := rows.Scan(&blob); err != nil {
+		var key, blob string
+		if err := rows.Scan(&key, &blob); err != nil {
 			return fmt.Errorf("load credentials of partition %d: %w", partition, err)
 		}
-		cred, err := lifecycle.Load([]byte(blob))
+		cred, err := lifecycle.Load(key, []byte(blob))
 		if err != nil {
 			return fmt.Errorf("load credentials of partition %d: %w", partition, err)
 		}

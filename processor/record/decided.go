@@ -3,12 +3,12 @@ package record
 import (
 	"context"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/leastwise/leastwise/internal/store"
 
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
-func insertDecisions(ctx context.Context, conn driver.Conn, partition uint32, decisions []numbered[*pb.Decision]) error {
+func insertDecisions(ctx context.Context, conn *store.DB, partition uint32, decisions []numbered[*pb.Decision]) error {
 	n := len(decisions)
 	credential, revision, input, mode, owner, agent := texts(n), texts(n), texts(n), texts(n), texts(n), texts(n)
 	at, offset := make([]int64, n), make([]int64, n)
@@ -37,7 +37,7 @@ func insertDecisions(ctx context.Context, conn driver.Conn, partition uint32, de
 		{"kafka_partition", repeat(partition, n)}, {"kafka_offset", offset}})
 }
 
-func insertLadders(ctx context.Context, conn driver.Conn, partition uint32, ladders []numbered[*pb.LadderState]) error {
+func insertLadders(ctx context.Context, conn *store.DB, partition uint32, ladders []numbered[*pb.LadderState]) error {
 	n := len(ladders)
 	credential, ladder, state, waiting := texts(n), texts(n), texts(n), texts(n)
 	failure, proof, policy, exception, reason := texts(n), texts(n), texts(n), texts(n), texts(n)
@@ -60,7 +60,7 @@ func insertLadders(ctx context.Context, conn driver.Conn, partition uint32, ladd
 		{"exception_id", exception}, {"reason", reason}, {"kafka_partition", repeat(partition, n)}, {"kafka_offset", offset}})
 }
 
-func insertExceptions(ctx context.Context, conn driver.Conn, exceptions []numbered[*pb.Exception]) error {
+func insertExceptions(ctx context.Context, conn *store.DB, exceptions []numbered[*pb.Exception]) error {
 	n := len(exceptions)
 	id, credential, identity, policy, reason, ticket := texts(n), texts(n), texts(n), texts(n), texts(n), texts(n)
 	requestedBy, approvedBy, revokedBy := texts(n), texts(n), texts(n)
@@ -78,7 +78,7 @@ func insertExceptions(ctx context.Context, conn driver.Conn, exceptions []number
 		{"revoked_at", revoked}, {"kafka_offset", offset}})
 }
 
-func insertDeadLetters(ctx context.Context, conn driver.Conn, letters []*pb.DeadLetter) error {
+func insertDeadLetters(ctx context.Context, conn *store.DB, letters []*pb.DeadLetter) error {
 	n := len(letters)
 	source, instance, position, reason := texts(n), texts(n), texts(n), texts(n)
 	detail, excerpt := texts(n), texts(n)

@@ -8,7 +8,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/leastwise/leastwise/internal/store"
 
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
@@ -110,7 +110,7 @@ func (r *Events) Drop(offset int64) {
 }
 
 // Insert writes all rows as one INSERT, at writtenAt (unix seconds).
-func (r *Events) Insert(ctx context.Context, conn driver.Conn, partition uint32, writtenAt int64) error {
+func (r *Events) Insert(ctx context.Context, conn *store.DB, partition uint32, writtenAt int64) error {
 	n := r.Len()
 	return insert(ctx, conn, "events", n, []column{
 		{"id", r.id}, {"kind", r.kind}, {"credential", r.credential}, {"principal", r.principal},
@@ -136,7 +136,7 @@ func repeat[T any](value T, n int) []T {
 }
 
 // NewestOffset is the offset of the newest event of a partition in the table, -1 if there is none.
-func NewestOffset(ctx context.Context, conn driver.Conn, partition int) (int64, error) {
+func NewestOffset(ctx context.Context, conn *store.DB, partition int) (int64, error) {
 	var newest int64
 	row := conn.QueryRow(ctx, "SELECT if(count() = 0, toInt64(-1), max(kafka_offset)) FROM events WHERE kafka_partition = ?", uint32(partition))
 	if err := row.Scan(&newest); err != nil {
@@ -147,7 +147,7 @@ func NewestOffset(ctx context.Context, conn driver.Conn, partition int) (int64, 
 
 // RecentIDs calls fn for the ids of the newest events (by occurrence) of a partition, at most limit. It returns the
 // time from which on all ids the table holds were told; 0 if the table holds no others.
-func RecentIDs(ctx context.Context, conn driver.Conn, partition, limit int, fn func(id [16]byte, at, offset int64)) (horizon int64, err error) {
+func RecentIDs(ctx context.Context, conn *store.DB, partition, limit int, fn func(id [16]byte, at, offset int64)) (horizon int64, err error) {
 	rows, err := conn.Query(ctx, `SELECT id, toUnixTimestamp64Nano(occurred_at), kafka_offset FROM events
 		WHERE kafka_partition = ? ORDER BY occurred_at DESC LIMIT ?`, uint32(partition), uint64(limit))
 	if err != nil {
@@ -177,7 +177,7 @@ func RecentIDs(ctx context.Context, conn driver.Conn, partition, limit int, fn f
 
 // FirstOffsets finds which of the ids a partition holds, and at which offset first. credentials narrows the search to
 // the rows' sorting key.
-func FirstOffsets(ctx context.Context, conn driver.Conn, partition int, credentials []string, ids [][]byte) (map[[16]byte]int64, error) {
+func FirstOffsets(ctx context.Context, conn *store.DB, partition int, credentials []string, ids [][]byte) (map[[16]byte]int64, error) {
 	rows, err := conn.Query(ctx, `SELECT id, min(kafka_offset) FROM events
 		WHERE kafka_partition = ? AND credential IN (?) AND hex(id) IN (?) GROUP BY id`, uint32(partition), credentials, hexes(ids))
 	if err != nil {

@@ -3,7 +3,7 @@ package record
 import (
 	"context"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/leastwise/leastwise/internal/store"
 
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
@@ -32,7 +32,7 @@ func (f *Facts) Add(fact *pb.Fact) {
 func (f *Facts) Len() int { return len(f.links) + len(f.grants) + len(f.beats) }
 
 // Flush writes what waits and empties it. After an error nothing was taken out.
-func (f *Facts) Flush(ctx context.Context, conn driver.Conn) error {
+func (f *Facts) Flush(ctx context.Context, conn *store.DB) error {
 	if err := insertLinks(ctx, conn, f.links); err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (f *Facts) Flush(ctx context.Context, conn driver.Conn) error {
 	return nil
 }
 
-func insertLinks(ctx context.Context, conn driver.Conn, links []*pb.Link) error {
+func insertLinks(ctx context.Context, conn *store.DB, links []*pb.Link) error {
 	n := len(links)
 	id, kind, from, to, confidence, evidence := texts(n), texts(n), texts(n), texts(n), texts(n), texts(n)
 	at, retracted := make([]int64, n), make([]bool, n)
@@ -58,7 +58,7 @@ func insertLinks(ctx context.Context, conn driver.Conn, links []*pb.Link) error 
 		{"confidence", confidence}, {"evidence", evidence}, {"at", at}, {"retracted", retracted}})
 }
 
-func insertGrants(ctx context.Context, conn driver.Conn, grants []*pb.Grant) error {
+func insertGrants(ctx context.Context, conn *store.DB, grants []*pb.Grant) error {
 	n := len(grants)
 	id, incomplete := texts(n), texts(n)
 	resources, capabilities := make([][]string, n), make([][][]string, n)
@@ -74,7 +74,7 @@ func insertGrants(ctx context.Context, conn driver.Conn, grants []*pb.Grant) err
 		{"as_of", asOf}, {"deleted", deleted}, {"incomplete", incomplete}})
 }
 
-func insertBeats(ctx context.Context, conn driver.Conn, beats []*pb.Heartbeat) error {
+func insertBeats(ctx context.Context, conn *store.DB, beats []*pb.Heartbeat) error {
 	n := len(beats)
 	source, instance, trouble := texts(n), texts(n), texts(n)
 	records, events, letters, unknown := counts(n), counts(n), counts(n), counts(n)

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/leastwise/leastwise/internal/store"
 
 	"github.com/leastwise/leastwise/schemas"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
@@ -45,7 +45,7 @@ func link(previous [32]byte, topic string, partition uint32, offset int64, key, 
 }
 
 // LoadChain finds the end of a partition's chain.
-func LoadChain(ctx context.Context, conn driver.Conn, topic string, partition int) (Chain, error) {
+func LoadChain(ctx context.Context, conn *store.DB, topic string, partition int) (Chain, error) {
 	rows, err := conn.Query(ctx, `SELECT kafka_offset, hash FROM audit_log FINAL
 		WHERE topic = ? AND kafka_partition = ? ORDER BY kafka_offset DESC LIMIT 1`, topic, uint32(partition))
 	if err != nil {
@@ -69,7 +69,7 @@ var ErrChain = errors.New("the audit log has been changed")
 
 // VerifyChains recomputes every chain of audit_log. It returns the number of rows proven; an error wrapping ErrChain
 // names the first row that does not follow from the one before.
-func VerifyChains(ctx context.Context, conn driver.Conn) (rows uint64, err error) {
+func VerifyChains(ctx context.Context, conn *store.DB) (rows uint64, err error) {
 	result, err := conn.Query(ctx, `SELECT topic, kafka_partition, kafka_offset, key, value, previous_hash, hash
 		FROM audit_log FINAL ORDER BY topic, kafka_partition, kafka_offset`)
 	if err != nil {
@@ -168,7 +168,7 @@ func (h *History) Add(offset int64, key, value []byte, at time.Time) error {
 
 // Write puts the batch into the tables and moves the chain on. Called again after an error it writes nothing twice: the
 // chain's end is read anew, and the other tables replace rows of one key.
-func (h *History) Write(ctx context.Context, conn driver.Conn, chain *Chain, now time.Time) error {
+func (h *History) Write(ctx context.Context, conn *store.DB, chain *Chain, now time.Time) error {
 	if len(h.offsets) > 0 {
 		current, err := LoadChain(ctx, conn, h.Topic, int(h.Partition))
 		if err != nil {
@@ -191,7 +191,7 @@ func (h *History) Write(ctx context.Context, conn driver.Conn, chain *Chain, now
 	return insertDeadLetters(ctx, conn, h.deadLetters)
 }
 
-func (h *History) writeChain(ctx context.Context, conn driver.Conn, chain *Chain, now time.Time) error {
+func (h *History) writeChain(ctx context.Context, conn *store.DB, chain *Chain, now time.Time) error {
 	var offsets, at []int64
 	var keys, values []string
 	var previous, hashes [][]byte

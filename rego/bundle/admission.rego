@@ -62,26 +62,23 @@ unresolved := 0 if input.subject.owner != ""
 foreseeable := {"unresolved_identity", "lifetime", "credential_age", "permission_scope_complexity", "scope_weight"}
 
 # An age below a threshold is no fault of a lifetime: every credential is young once.
-foreseen(limit) if {
-	limit.metric in foreseeable
-	not young(limit)
+foreseen(metric, condition) if {
+	metric in foreseeable
+	not young(metric, condition)
 }
 
-young(limit) if {
-	limit.metric == "credential_age"
-	limit.condition in {"less_than", "less_or_equal"}
-}
+young("credential_age", condition) if condition in {"less_than", "less_or_equal"}
 
 findings contains finding if {
 	some policy in candidates
-	policy.match == "any"
+	policy.needed == 1
 	some limit in policy.conditions
 	finding := finding_of(policy, limit)
 }
 
 findings contains finding if {
 	some policy in candidates
-	policy.match == "all"
+	policy.needed > 1
 	every limit in policy.conditions {
 		finding_of(policy, limit)
 	}
@@ -89,25 +86,25 @@ findings contains finding if {
 	finding := finding_of(policy, limit)
 }
 
-finding_of(policy, limit) := {
+finding_of(policy, [metric, condition, threshold, _]) := {
 	"policy_id": policy.policy_id,
 	"mode": policy.enforcement.mode,
 	"reason": "threshold_passed",
-	"metric": limit.metric,
-	"value": requested[limit.metric],
-	"threshold": limit.threshold,
+	"metric": metric,
+	"value": requested[metric],
+	"threshold": threshold,
 } if {
-	foreseen(limit)
-	decision.margin(limit.condition, requested[limit.metric], limit.threshold) >= 0
+	foreseen(metric, condition)
+	decision.holds(condition, requested[metric], threshold)
 }
 
-finding_of(policy, limit) := {
+finding_of(policy, [metric, condition, threshold, _]) := {
 	"policy_id": policy.policy_id,
 	"mode": policy.enforcement.mode,
 	"reason": "value_unknown",
-	"metric": limit.metric,
-	"threshold": limit.threshold,
+	"metric": metric,
+	"threshold": threshold,
 } if {
-	foreseen(limit)
-	not is_number(requested[limit.metric])
+	foreseen(metric, condition)
+	not is_number(requested[metric])
 }

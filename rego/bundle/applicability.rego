@@ -8,27 +8,17 @@ package leastwise.applicability
 # METADATA
 # description: >-
 #   The policies that apply to the subject, each with those of its conditions that speak of the subject's source. A policy
-#   that asks for all of its conditions is left out where one of them speaks of another source.
+#   is left out where fewer of them are left than it needs.
 applicable(policies, subject) := [object.union(policy, {"conditions": conditions}) |
 	some policy in policies
 	not excluded(policy.applies_to, subject)
 	conditions := [limit | some limit in policy.conditions; speaks_of(limit, subject)]
-	complete(policy, conditions)
+	count(conditions) >= policy.needed
 ]
 
-complete(policy, conditions) if {
-	policy.match == "any"
-	count(conditions) > 0
-}
+speaks_of([_, _, _, []], _)
 
-complete(policy, conditions) if {
-	policy.match == "all"
-	count(conditions) == count(policy.conditions)
-}
-
-speaks_of(limit, _) if not limit.sources
-
-speaks_of(limit, subject) if subject.source in limit.sources
+speaks_of([_, _, _, sources], subject) if subject.source in sources
 
 excluded(filter, subject) if {
 	filter.types

@@ -17,122 +17,91 @@ import data.leastwise.applicability
 # entrypoint: true
 decision := {"violations": violations, "ladder": ladder}
 
-candidates := input.policies
-
-candidates := applicability.applicable(data.leastwise.policies, input.subject) if not input.policies
+candidates := input.policies if {
+	input.policies
+} else := applicability.applicable(data.leastwise.policies, input.subject)
 
 # METADATA
 # description: >-
-#   The violated policies, each with the deviation and metric of every condition that its value stands past. One list, made
-#   once: a partial rule with policies as keys would be evaluated anew for each key.
-violated := [{"policy": policy, "hits": hits} |
+#   The violated policies, each with the metrics of the conditions that hold. One list, made once: a partial rule with
+#   policies as keys would be evaluated anew for each key. How many conditions have to hold, the policy says as a number.
+violated := [[policy, metrics] |
 	some policy in candidates
-	hits := [[margin(limit.condition, value, limit.threshold) / limit.scale, limit.metric] |
-		some limit in policy.conditions
-		value := input.values[limit.metric]
+	metrics := [metric |
+		some [metric, condition, threshold, _] in policy.conditions
+		holds(condition, input.values[metric], threshold)
 	]
-	enough(policy.match, count(hits), count(policy.conditions))
+	count(metrics) >= policy.needed
 ]
 
-enough("any", hits, _) if hits > 0
+holds("greater_than", value, threshold) if value > threshold
 
-enough("all", hits, of) if hits == of
+holds("greater_or_equal", value, threshold) if value >= threshold
 
-# METADATA
-# description: How far a value stands past a threshold; undefined where it does not. An equal value stands 0 past.
-margin("greater_than", value, threshold) := value - threshold if value > threshold
+holds("less_than", value, threshold) if value < threshold
 
-margin("greater_or_equal", value, threshold) := value - threshold if value >= threshold
+holds("less_or_equal", value, threshold) if value <= threshold
 
-margin("less_than", value, threshold) := threshold - value if value < threshold
+holds("equals", value, threshold) if value == threshold
 
-margin("less_or_equal", value, threshold) := threshold - value if value <= threshold
-
-margin("equals", value, value) := 0
-
-margin("not_equals", value, threshold) := abs(value - threshold) if value != threshold
+holds("not_equals", value, threshold) if value != threshold
 
 # METADATA
 # description: >-
-#   One entry a violated policy, with the metric that stands furthest past its threshold, and the entries of free-form Rego
+#   One entry a violated policy, with the metrics that stand past their thresholds, and the entries of free-form Rego
 #   (packages leastwise.custom.*), which may name a policy_id of their own.
-violations contains {"policy_id": entry.policy.policy_id, "reason": "threshold_passed", "metric": worst[1], "deviation": worst[0]} if {
-	some entry in violated
-	worst := max(entry.hits)
-}
+violations := {{"policy_id": policy.policy_id, "reason": "threshold_passed", "metrics": metrics} |
+	some [policy, metrics] in violated
+} | custom_violations
 
-violations contains violation if some violation in custom_violations
-
-custom_violations contains object.union(object.union({"policy_id": name}, violation), {"reason": "rego"}) if {
+custom_violations := {object.union_n([{"policy_id": name}, violation, {"reason": "rego"}]) |
 	some name, module in data.leastwise.custom
 	some violation in module.violations
 }
 
 # METADATA
 # description: Conditions that can not be judged, because their value is not known.
-unknowns contains {"policy_id": policy.policy_id, "metric": limit.metric} if {
+unknowns contains {"policy_id": policy.policy_id, "metric": metric} if {
 	some policy in candidates
-	some limit in policy.conditions
-	not known(limit.metric)
+	some [metric, _, _, _] in policy.conditions
+	not known(metric)
 }
 
 known(metric) if is_number(input.values[metric])
 
-rank := {"observe": 0, "notify": 1, "enforce": 2}
+# METADATA
+# description: >-
+#   What the violated policies ask for, each different wish once. Under asks stand the things for which one policy is enough,
+#   each as true or not at all: revoke, reissue, requires_approval, and tell_first, which forbids to revoke while the owner
+#   could not be told.
+stances := {policy.enforcement | some [policy, _] in violated} | custom_stances
+
+custom_stances := {object.union(stance, {"asks": asks}) |
+	some violation in custom_violations
+	stance := object.union(observing, object.get(violation, "enforcement", {}))
+	asks := {wish: true | stance.mode == "enforce"; some wish, true in stance.asks}
+}
 
 # METADATA
 # description: What a violation of free-form Rego asks for where it does not say.
-observing := {
-	"mode": "observe",
-	"grace_ms": 86400000,
-	"remind_ms": [],
-	"revoke": false,
-	"reissue": false,
-	"revoke_untold": false,
-	"requires_approval": false,
-}
-
-# METADATA
-# description: What the violated policies ask for, each different wish once.
-stances := {entry.policy.enforcement | some entry in violated} | {stance |
-	some violation in custom_violations
-	stance := object.union(observing, object.get(violation, "enforcement", {}))
-}
-
-mode := max({rank[stance.mode] | some stance in stances})
+observing := {"mode": "observe", "grace_ms": 86400000, "remind_ms": [], "asks": {"tell_first": true}}
 
 # METADATA
 # description: >-
-#   Only the stances of the highest mode speak: a policy that merely observes neither shortens the grace period of one that
-#   enforces, nor takes anything away.
-speaking := [stance | some stance in stances; rank[stance.mode] == mode]
-
-revoking := [stance | mode == 2; some stance in speaking; stance.revoke]
-
-grace_ms := min([stance.grace_ms | some stance in speaking])
-
-# METADATA
-# description: What is to happen, the strictest of what the violated policies ask for.
-ladder := {
-	"mode": mode,
-	"grace_ms": grace_ms,
-	"remind_ms": array.reverse(sort({before |
-		some stance in speaking
-		some before in stance.remind_ms
-		before < grace_ms
-	})),
-	"revoke": count(revoking) > 0,
-	"reissue": true in [stance.reissue | some stance in revoking],
-	"revoke_untold": {stance.revoke_untold | some stance in revoking} == {true},
-	"requires_approval": true in [stance.requires_approval | mode == 2; some stance in speaking],
-} if {
-	count(stances) > 0
+#   What is to happen, the strictest of what the violated policies ask for. Only the stances of the highest mode speak: a
+#   policy that merely observes neither shortens the grace period of one that enforces, nor takes anything away.
+ladder := only if {
+	count(stances) == 1
+	some only in stances
 } else := {
-	"mode": 0,
-	"grace_ms": 0,
-	"remind_ms": [],
-	"revoke": false,
-	"reissue": false,
-	"revoke_untold": false,
-	"requires_approval": false,
-}
+	"mode": mode,
+	"grace_ms": grace,
+	"remind_ms": [before | some before in array.reverse(sort({b | b := speaking[_].remind_ms[_]})); before < grace],
+	"asks": object.union_n([stance.asks | some stance in speaking]),
+} if {
+	count(stances) > 1
+	asked := {stance.mode | some stance in stances}
+	mode := [mode | some mode in ["enforce", "notify", "observe"]; mode in asked][0]
+	speaking := [stance | some stance in stances; stance.mode == mode]
+	grace := min([stance.grace_ms | some stance in speaking])
+} else := {"mode": "observe", "grace_ms": 0, "remind_ms": [], "asks": {}}

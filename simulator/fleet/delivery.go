@@ -87,6 +87,7 @@ func (s *Session) unwrap(ctx context.Context, wrapping string) (auth *api.Secret
 		return nil, false, nil
 	default:
 		s.calls.Failed++
+		s.calls.Failure = "unwrap: vault refused the wrapping token, or there was no token in it"
 		return nil, true, nil
 	}
 }

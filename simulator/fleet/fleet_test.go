@@ -164,10 +164,8 @@ func TestRealVaultFleetLivesAsItsStoriesSay(t *testing.T) {
 		return r.Agent == Probing && r.Calls.DeniedPermissions == Probes() && r.Calls.Denied > uint64(Probes())
 	})
 	w.await(t, "the ingest task is done", func(r Report) bool { return r.Agent == Ingest && r.Calls.OK > 40 })
-	w.await(t, "the steady agent has taken a second token", func(r Report) bool {
-		first, _ := w.find(func(r Report) bool { return r.Agent == Steady })
-		return r.Agent == Steady && r.Accessor != first.Accessor
-	})
+	first := working(Steady).Accessor
+	w.await(t, "the steady agent has taken a second token", func(r Report) bool { return r.Agent == Steady && r.Accessor != first })
 
 	// A spent or invented wrapping token is a failure, and does not keep the agent from taking the right one.
 	deliver(t, deliveries, Diagnostic, "hvs.invented")

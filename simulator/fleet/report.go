@@ -9,6 +9,8 @@ type Event string
 const (
 	// LoggedIn: the agent took a credential of its own.
 	LoggedIn Event = "logged_in"
+	// Replaced: the agent is about to take another credential in its own time; the figures are the last of this one.
+	Replaced Event = "replaced"
 	// Working: calls went on with the credential. Told about twice a second, not per call.
 	Working Event = "working"
 	// Lost: Vault does not know the credential any more.
@@ -42,8 +44,9 @@ type Calls struct {
 	// Denied were refused for want of permission, on so many distinct pairs of operation and path.
 	Denied            uint64
 	DeniedPermissions int
-	// Failed got another error from Vault.
-	Failed uint64
+	// Failed got another error from Vault; Failure is the last one's text.
+	Failed  uint64
+	Failure string
 	// Unanswered never got one: Vault was away.
 	Unanswered uint64
 }

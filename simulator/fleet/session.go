@@ -109,6 +109,9 @@ func (s *Session) login(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("there is no role %q", s.name)
 	}
+	if s.alive {
+		s.tell(Replaced)
+	}
 	for {
 		s.client.ClearToken()
 		secret, err := s.client.Logical().WriteWithContext(ctx, "auth/approle/login",
@@ -182,6 +185,7 @@ func (s *Session) call(ctx context.Context, method, path string, data map[string
 		s.calls.DeniedPermissions = len(s.denied)
 	default:
 		s.calls.Failed++
+		s.calls.Failure = fmt.Sprintf("%s %s: %d %s", method, path, response.StatusCode, strings.Join(response.Errors, "; "))
 	}
 	if time.Since(s.toldAt) >= 500*time.Millisecond {
 		s.tell(Working)
@@ -226,10 +230,10 @@ func answered(err error) bool {
 
 // gone reports whether Vault refused the token or accessor itself, and not merely what was asked with it.
 func gone(response *api.ResponseError) bool {
-	return (response.StatusCode == http.StatusForbidden || response.StatusCode == http.StatusNotFound) &&
-		slices.ContainsFunc(response.Errors, func(text string) bool {
-			return strings.Contains(text, "invalid token") || strings.Contains(text, "invalid accessor")
-		})
+	// Vault 1.19 answers 403 for a token and 400 for an accessor; a denied call has neither text.
+	return response.StatusCode < http.StatusInternalServerError && slices.ContainsFunc(response.Errors, func(text string) bool {
+		return strings.Contains(text, "invalid token") || strings.Contains(text, "invalid accessor")
+	})
 }
 
 // removeFile removes what an agent has taken, so that no secret lies about.

@@ -1,0 +1,31 @@
+# One image a component: docker build --target collector-vault|processor|enforcer|leastwise .
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+COPY . .
+ARG VERSION=dev
+RUN --mount=type=cache,target=/root/.cache/go-build --mount=type=cache,target=/go/pkg/mod \
+    make build VERSION=${VERSION}
+# Named volumes take owner and mode from the directory they are first mounted on.
+RUN install -d -o 65532 -g 65532 /out/var/lib/leastwise
+
+FROM gcr.io/distroless/static-debian12:nonroot AS component
+COPY --from=build --chown=65532:65532 /out/var/lib/leastwise /var/lib/leastwise
+EXPOSE 9464
+
+FROM component AS collector-vault
+COPY --from=build /src/bin/collector-vault /collector-vault
+ENTRYPOINT ["/collector-vault"]
+
+FROM component AS processor
+COPY --from=build /src/bin/processor /processor
+ENTRYPOINT ["/processor"]
+
+FROM component AS enforcer
+COPY --from=build /src/bin/enforcer /enforcer
+ENTRYPOINT ["/enforcer"]
+
+# The command, for scan, policy, exception, doctor and the like. It holds no ClickHouse engine: `leastwise up` needs
+# libchdb.so mounted, and glibc, which this base has.
+FROM gcr.io/distroless/cc-debian12:nonroot AS leastwise
+COPY --from=build /src/bin/leastwise /leastwise
+ENTRYPOINT ["/leastwise"]

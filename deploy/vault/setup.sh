@@ -1,0 +1,35 @@
+#!/bin/sh
+# Prepares a Vault for Leastwise: a file audit device, the two policies beside this file, and an AppRole each for the
+# collector's inventory and the enforcer, whose ids it writes to files. Running it again changes nothing but the secret
+# ids, which are made anew. It needs an administrator's token, in VAULT_TOKEN or in the file VAULT_TOKEN_FILE names.
+#
+#   AUDIT_LOG      path of the audit log on Vault's machine
+#   COLLECTOR_DIR  where role_id and secret_id of the collector go
+#   ENFORCER_DIR   the same for the enforcer; apart, so that neither sees the other's
+#   OWNER          user id that owns those files (default: whoever runs this)
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+: "${AUDIT_LOG:?}" "${COLLECTOR_DIR:?}" "${ENFORCER_DIR:?}"
+if [ -n "${VAULT_TOKEN_FILE:-}" ]; then
+	VAULT_TOKEN=$(cat "$VAULT_TOKEN_FILE")
+	export VAULT_TOKEN
+fi
+
+# 0640: the collector reads it as a member of Vault's group.
+vault audit list 2>/dev/null | grep -q '^file/' || vault audit enable file file_path="$AUDIT_LOG" mode=0640
+vault auth list | grep -q '^approle/' || vault auth enable approle
+
+role() { # role NAME DIR
+	vault policy write "$1" "$here/$1.hcl"
+	vault write "auth/approle/role/$1" token_policies="$1" token_ttl=20m token_max_ttl=24h secret_id_num_uses=0
+	mkdir -p "$2"
+	(
+		umask 077
+		vault read -field=role_id "auth/approle/role/$1/role-id" >"$2/role_id"
+		vault write -force -field=secret_id "auth/approle/role/$1/secret-id" >"$2/secret_id"
+	)
+	if [ -n "${OWNER:-}" ]; then chown "$OWNER" "$2" "$2/role_id" "$2/secret_id"; fi
+}
+role leastwise-collector "$COLLECTOR_DIR"
+role leastwise-enforcer "$ENFORCER_DIR"
+echo "Vault is ready for Leastwise"
