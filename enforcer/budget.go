@@ -18,7 +18,7 @@ const budgetWindow = time.Hour
 // of one ladder are one. The zero value is empty.
 type ledger struct {
 	mu sync.Mutex
-	// When each ladder first intended to revoke; guarded by mu.
+	// When each ladder last intended to revoke; guarded by mu.
 	intents map[string]time.Time
 }
 
@@ -41,7 +41,7 @@ func (b *ledger) note(ladderID string, at time.Time) {
 	if b.intents == nil {
 		b.intents = map[string]time.Time{}
 	}
-	if first, ok := b.intents[ladderID]; !ok || at.Before(first) {
+	if last, ok := b.intents[ladderID]; !ok || at.After(last) {
 		b.intents[ladderID] = at
 	}
 }
@@ -78,9 +78,7 @@ func (b *ledger) reserve(now time.Time, ladderID string, allowed int) bool {
 	if b.intents == nil {
 		b.intents = map[string]time.Time{}
 	}
-	if _, ok := b.intents[ladderID]; !ok {
-		b.intents[ladderID] = now
-	}
+	b.intents[ladderID] = now
 	return true
 }
 

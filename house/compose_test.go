@@ -3,6 +3,7 @@ package house
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -343,4 +344,16 @@ func TestPrometheusScrapesEveryComponentAndGrafanaFindsItsSources(t *testing.T) 
 			t.Errorf("datasource type %s: the plugin is not installed", plugin)
 		}
 	}
+}
+
+// channelNames are those of the configuration file.
+func channelNames(t *testing.T) []string {
+	t.Helper()
+	var cfg struct {
+		Channels map[string]any `yaml:"channels"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, configFile)), &cfg); err != nil {
+		t.Fatal(err)
+	}
+	return slices.Collect(maps.Keys(cfg.Channels))
 }

@@ -23,3 +23,13 @@ require (
 	golang.org/x/sys v0.13.0 // indirect
 	golang.org/x/text v0.14.0 // indirect
 )
+
+replace github.com/leastwise/leastwise/schemas => ../schemas
+
+replace github.com/leastwise/leastwise/internal => ../internal
+
+replace github.com/leastwise/leastwise/rego => ../rego
+
+replace github.com/leastwise/leastwise/processor => ../processor
+
+replace github.com/leastwise/leastwise/enforcer => ../enforcer

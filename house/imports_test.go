@@ -31,7 +31,7 @@ var only = map[string][]string{
 	"github.com/ebitengine/purego":        {"internal/chdb"},
 	"github.com/open-policy-agent/opa":    {"rego"},
 	"github.com/hashicorp/vault/api":      {"collectors/vault", "enforcer/target/vault", "simulator"},
-	"github.com/valyala/fastjson":         {"collectors"},
+	"github.com/valyala/fastjson":         {"collectors", "cmd/leastwise"},
 }
 
 // noTests are packages that product code never imports: helpers of tests.

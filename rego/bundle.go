@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -43,8 +44,9 @@ func WriteBundle(dir string) error {
 
 // file is one file of a snapshot: its name as the user knows it, and its content.
 type file struct {
-	name string
-	data []byte
+	name     string
+	data     []byte
+	modified time.Time // when it was last written, known after it was read
 }
 
 // readTree reads all files below root whose names end in one of the suffixes, in the order of their names. Hidden entries
@@ -81,7 +83,10 @@ func readTree(root fs.FS, prefix string, suffixes ...string) ([]file, error) {
 					if err != nil {
 						return err
 					}
-					out = append(out, file{name: path.Join(prefix, name), data: data})
+					if info, err = fs.Stat(root, name); err != nil {
+						return err
+					}
+					out = append(out, file{path.Join(prefix, name), data, info.ModTime()})
 					break
 				}
 			}

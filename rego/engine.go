@@ -71,45 +71,62 @@ func (e *Engine) Watch(ctx context.Context, changed func(*Set), failed func(erro
 		<-ctx.Done()
 		return nil
 	}
-	var refused *[32]byte // the state of the files that was last told to be bad
-	var unreadable string
-	return filewatch.Watch(ctx, paths, func() {
-		snap, err := takeSnapshot(e.opts)
-		if err != nil {
-			if unreadable != err.Error() {
-				unreadable = err.Error()
-				e.opts.Log.Error("policies can not be read; the last good set stays in force", "error", err)
-				failed(err)
-			}
-			return
-		}
-		hash := snap.hash()
-		if refused != nil && *refused == hash {
-			return
-		}
-		recovered := refused != nil || unreadable != ""
-		unreadable = ""
-		if hash == *e.loaded.Load() {
-			refused = nil
-			if recovered {
-				failed(nil)
-			}
-			return
-		}
-		before := e.Current().Revision()
+	r := reloader{engine: e, changed: changed, failed: failed}
+	return filewatch.Watch(ctx, paths, func() bool { return r.reload(ctx) })
+}
+
+// reloader remembers what Watch has told.
+type reloader struct {
+	engine  *Engine
+	changed func(*Set)
+	failed  func(error)
+	// refused is the state of the files that was last told to be bad, as hash or as error text; "" if none was.
+	refused string
+}
+
+// reload reports whether the files had come to rest; where not, it has done nothing.
+func (r *reloader) reload(ctx context.Context) bool {
+	e := r.engine
+	snap, err := takeSnapshot(e.opts)
+	if err != nil {
+		r.refuse(err.Error(), err)
+		return true
+	}
+	if !snap.resting() {
+		return false
+	}
+	hash := snap.hash()
+	if hash == *e.loaded.Load() {
+		r.recover()
+		return true
+	}
+	if state := string(hash[:]); state != r.refused {
+		before := e.Current()
 		if err := e.adopt(ctx, &snap); err != nil {
-			refused = &hash
-			e.opts.Log.Error("policies refused; the last good set stays in force", "revision", before, "error", err)
-			failed(err)
-			return
+			r.refuse(state, err)
+			return true
 		}
-		refused = nil
-		if recovered {
-			failed(nil)
+		r.recover()
+		if set := e.Current(); set.Revision() != before.Revision() {
+			e.opts.Log.Info("policies replaced", "revision", set.Revision(), "before", before.Revision(), "policies", len(set.Policies()))
+			r.changed(set)
 		}
-		if set := e.Current(); set.Revision() != before {
-			e.opts.Log.Info("policies replaced", "revision", set.Revision(), "before", before, "policies", len(set.Policies()))
-			changed(set)
-		}
-	})
+	}
+	return true
+}
+
+func (r *reloader) refuse(state string, err error) {
+	if r.refused == state {
+		return
+	}
+	r.refused = state
+	r.engine.opts.Log.Error("policies refused; the last good set stays in force", "revision", r.engine.Current().Revision(), "error", err)
+	r.failed(err)
+}
+
+func (r *reloader) recover() {
+	if r.refused != "" {
+		r.refused = ""
+		r.failed(nil)
+	}
 }

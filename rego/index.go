@@ -92,7 +92,7 @@ func (c *cuts) passed(value float64) int {
 const crossingSlack = time.Millisecond
 
 // NextCrossing is the earliest time after now at which some condition changes by the mere passing of time, given the
-// values at now; at most a few milliseconds after the crossing itself and never before it. Policies in free-form Rego
+// values at now; at most three milliseconds after the crossing itself and never before it. Policies in free-form Rego
 // that ask to be asked every so often count too. The zero time means never.
 func (ix *Index) NextCrossing(v *Values, now time.Time) time.Time {
 	var next time.Time

@@ -16,6 +16,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 
+	"github.com/leastwise/leastwise/rego/filewatch"
 	"github.com/leastwise/leastwise/rego/strictyaml"
 )
 
@@ -49,6 +50,11 @@ func takeSnapshot(opts Options) (snapshot, error) {
 		return s, fmt.Errorf("read policies: %w", err)
 	}
 	return s, nil
+}
+
+// resting says whether all files may be taken for completely written.
+func (s *snapshot) resting() bool {
+	return !slices.ContainsFunc(slices.Concat(s.bundle, s.policies), func(f file) bool { return !filewatch.Resting(f.modified) })
 }
 
 // hash tells whether two snapshots hold the same.
@@ -180,6 +186,9 @@ func (s *Set) prepare(ctx context.Context) error {
 		text string
 		into *oparego.PreparedEvalQuery
 	}{{"data.leastwise.decision.decision", &s.decide}, {"data.leastwise.admission.admission", &s.admit}} {
+		if len(s.compiler.GetRulesExact(ast.MustParseRef(q.text))) == 0 {
+			return fmt.Errorf("bundle: no rule %s; expected one, as in the embedded bundle", q.text)
+		}
 		*q.into, err = oparego.New(oparego.Query(q.text), oparego.Compiler(s.compiler), oparego.Store(store),
 			oparego.Transaction(s.txn), oparego.StrictBuiltinErrors(true)).PrepareForEval(ctx)
 		if err != nil {

@@ -76,7 +76,23 @@ func parsePolicy(p *strictyaml.Problems, doc strictyaml.Node) Policy {
 			out.Exception = parseException(p, n)
 		}
 	}
+	if out.MatchAll && len(out.Metrics) > 0 && !haveCommonSource(out.Metrics) {
+		p.Addf(keys["match"], "all of metrics whose sources exclude each other never hold for one credential; expected sources in common")
+	}
 	return out
+}
+
+// haveCommonSource says whether one credential could be spoken of by all thresholds.
+func haveCommonSource(thresholds []Threshold) bool {
+	for i := range thresholds {
+		sources, _ := sourcesOf(thresholds[i].Source)
+		for _, source := range sources {
+			if !slices.ContainsFunc(thresholds, func(t Threshold) bool { return !t.speaksOf(source) }) {
+				return true
+			}
+		}
+	}
+	return !slices.ContainsFunc(thresholds, func(t Threshold) bool { return t.Source != "any" })
 }
 
 func nonEmpty(p *strictyaml.Problems, n strictyaml.Node) []strictyaml.Node {

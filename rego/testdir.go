@@ -22,6 +22,8 @@ var ErrTestsFailed = errors.New("policy tests failed")
 // TestDir checks a directory of policies and prints what it did: it loads and lints them, runs the tests of free-form
 // Rego (*_test.rego) and the cases in tests/*.yaml. It fails with the lint's problems or with ErrTestsFailed.
 //
+// Rego tests belong in a package leastwise.test.<name>: in leastwise.custom the bundle would take them for policies.
+//
 // A case says what is known of a credential and which policies it has to violate, no more and no less:
 //
 //	name: "a token two hours old is told"

@@ -16,8 +16,16 @@ import (
 )
 
 type cli struct {
-	Scan    scanCommand      `cmd:"" help:"Report on credentials from log files at hand. No server is needed."`
-	Version kong.VersionFlag `help:"Print the version and end."`
+	Scan      scanCommand      `cmd:"" help:"Report on credentials from log files at hand. No server is needed."`
+	Up        upCommand        `cmd:"" help:"Run all components in this process, by one configuration file."`
+	Policy    policyCommand    `cmd:"" help:"Test policies, and explain how a credential stands."`
+	Exception exceptionCommand `cmd:"" help:"Ask for, approve, end and list exceptions."`
+	Control   controlCommand   `cmd:"" help:"Change what the enforcer may do while it runs."`
+	Rollback  rollbackCommand  `cmd:"" help:"Undo a re-issue: put back the policies that it replaced."`
+	Audit     auditCommand     `cmd:"" help:"Prove the audit log."`
+	Demo      demoCommand      `cmd:"" help:"Watch the whole loop on a real Vault with a fleet of agents."`
+	Bench     benchCommand     `cmd:"" help:"Measure what this machine reaches, figure by figure, against the budgets."`
+	Version   kong.VersionFlag `help:"Print the version and end."`
 }
 
 // exit is an error that sets the exit code and prints nothing more.

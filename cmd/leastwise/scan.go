@@ -111,4 +111,3 @@ func (c *scanCommand) progress(opts *scan.Options) (finish func()) {
 	opts.Progress = func(read int64) { _ = bar.Set64(read) }
 	return func() { _ = bar.Finish() }
 }
-

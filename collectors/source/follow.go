@@ -34,10 +34,11 @@ type FollowConfig struct {
 //
 // Not safe for concurrent use.
 type Follower struct {
-	cfg  FollowConfig
-	cur  *open
-	todo []candidate // finished files to read before cfg.Path
-	gaps int
+	cfg FollowConfig
+	cur *open
+	// after is when the last file that was read to its end was written to: the next one is the oldest written later.
+	after time.Time
+	gaps  int
 }
 
 // open is the file being read.
@@ -76,8 +77,12 @@ func NewFollower(cfg FollowConfig) (*Follower, error) {
 		}
 	}
 	if at == nil {
-		if cfg.Backlog {
-			f.todo = siblings(cfg.Path, time.Time{})
+		if old := siblings(cfg.Path, time.Time{}); !cfg.Backlog && len(old) > 0 {
+			f.after = old[len(old)-1].info.ModTime()
+		}
+		// Remembered before anything is read: a log that is rotated before the first commit is found again.
+		if cfg.Checkpoint != "" {
+			return f, (&Checkpoint{Path: cfg.Path, Modified: f.after}).Save(cfg.Checkpoint)
 		}
 		return f, nil
 	}

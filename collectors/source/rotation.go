@@ -14,9 +14,8 @@ import (
 
 // candidate is a file that may be (a part of) the log.
 type candidate struct {
-	path   string
-	info   os.FileInfo
-	offset int64
+	path string
+	info os.FileInfo
 }
 
 // rotated is what rotation appends to a log's name: .1, -20260102, .1.gz, -2026-01-02T15:04:05.gz
@@ -43,23 +42,24 @@ func siblings(path string, after time.Time) []candidate {
 	return found
 }
 
-// resume goes back to where the checkpoint says, wherever that file is by now, and queues the files that came after it.
+// resume goes back to where the checkpoint says, wherever that file is by now.
 func (f *Follower) resume(at *Checkpoint) error {
+	f.after = at.Modified
+	if at.Inode == 0 && at.FingerprintSize == 0 { // nothing was read yet
+		return nil
+	}
 	here, found := f.find(at.Device, at.Inode, at.Fingerprint, at.FingerprintSize, at.Offset)
 	if !found {
 		f.gaps++
 		f.cfg.Log.Warn("the log file that was read last is gone: records that were only there are lost; reading on with what was written later",
 			"path", at.Path, "offset", at.Offset)
-		f.todo = siblings(f.cfg.Path, at.Modified)
 		return nil
 	}
 	if err := f.open(here, at.Offset); err != nil {
 		return err
 	}
-	// Although renamed, it may still be written to: advance finds out, and then which files come next.
-	if f.cur.finished = f.cur.plain == nil; f.cur.finished {
-		f.todo = f.between()
-	}
+	// Although renamed, a file may still be written to: advance finds out.
+	f.cur.finished = f.cur.plain == nil
 	return nil
 }
 
@@ -191,28 +191,14 @@ func (f *Follower) advance() (bool, error) {
 			return false, nil
 		}
 		f.cur.finished = true
-		f.cur.refresh()
-		f.todo = f.between()
 		return true, nil // once more to the end of it
 	}
-	for len(f.todo) > 0 {
-		next := f.todo[0]
-		f.todo = f.todo[1:]
-		err := f.open(next, next.offset)
-		if err == nil {
-			return true, nil
-		}
-		if !errors.Is(err, os.ErrNotExist) {
-			return false, err
-		}
-		if path := next.path + ".gz"; !strings.HasSuffix(next.path, ".gz") { // packed since it was listed
-			if info, err := os.Stat(path); err == nil {
-				f.todo = append([]candidate{{path, info, next.offset}}, f.todo...)
-				continue
-			}
-		}
-		f.gaps++
-		f.cfg.Log.Warn("a rotated log file is gone before it was read: its records are lost", "path", next.path)
+	if f.cur != nil {
+		f.cur.refresh()
+		f.after = f.cur.modified
+	}
+	if next, ok := f.next(); ok {
+		return f.tryOpen(next)
 	}
 	info, err := os.Stat(f.cfg.Path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -221,15 +207,34 @@ func (f *Follower) advance() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look at the log: %w", err)
 	}
-	return true, f.open(candidate{path: f.cfg.Path, info: info}, 0)
+	moved, err := f.tryOpen(candidate{path: f.cfg.Path, info: info})
+	if !moved || err != nil {
+		return moved, err
+	}
+	// It may have been rotated since next looked: then another has its name, and what is next comes before it.
+	if next, ok := f.next(); ok {
+		return f.tryOpen(next)
+	}
+	return true, nil
 }
 
-// between are the files that were rotated after the open one, and before the log that has its name now.
-func (f *Follower) between() []candidate {
-	return slices.DeleteFunc(siblings(f.cfg.Path, f.cur.modified), func(c candidate) bool {
-		d, i := identity(c.info)
-		return d == f.cur.device && i == f.cur.inode
-	})
+// next is the oldest rotated file that was written to after all that was read.
+func (f *Follower) next() (candidate, bool) {
+	for _, c := range siblings(f.cfg.Path, f.after) {
+		if d, i := identity(c.info); f.cur == nil || d != f.cur.device || i != f.cur.inode {
+			return c, true
+		}
+	}
+	return candidate{}, false
+}
+
+// tryOpen opens a file unless it was renamed or packed since it was listed: then it is found under its new name soon.
+func (f *Follower) tryOpen(c candidate) (bool, error) {
+	err := f.open(c, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // afterTruncation reads the rest from the copy that was made before, if it is there, and then the file from its start.

@@ -18,10 +18,14 @@ func (d *Decoder) events(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Even
 	if e.response && e.failure == failedNot {
 		dst = d.outcomes(dst, e)
 	}
-	if !e.login {
-		dst = d.learn(dst, e.auth)
+	if e.response && e.lastUse() {
+		dst = append(dst, d.spent(e))
 	}
-	return dst
+	if e.login {
+		return dst
+	}
+	dst = d.learn(dst, e.auth.GetStringBytes("client_token"), e.auth.GetStringBytes("accessor"))
+	return d.learn(dst, e.request.GetStringBytes("client_token"), e.request.GetStringBytes("client_token_accessor"))
 }
 
 // wantsCall is whether this line makes event 0.
@@ -193,11 +197,7 @@ func (d *Decoder) label(labels map[string]string, name string, value []byte) {
 }
 
 // learn remembers which token a hash stands for, and gives again, with their credential, the events that waited for it.
-func (d *Decoder) learn(dst []*leastwisev1.Event, auth *fastjson.Value) []*leastwisev1.Event {
-	return d.learnName(dst, auth.GetStringBytes("client_token"), auth.GetStringBytes("accessor"))
-}
-
-func (d *Decoder) learnName(dst []*leastwisev1.Event, token, accessor []byte) []*leastwisev1.Event {
+func (d *Decoder) learn(dst []*leastwisev1.Event, token, accessor []byte) []*leastwisev1.Event {
 	if len(token) == 0 || len(accessor) == 0 {
 		return dst
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/leastwise/leastwise/internal/stream"
 	"github.com/leastwise/leastwise/schemas"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -49,12 +50,13 @@ type Collector struct {
 	// Only in the one goroutine that reads records.
 	scratch  []*leastwisev1.Event
 	messages []stream.Message
-	// sawAccessor is whether the decoder has told how the device writes accessors.
-	sawAccessor bool
 }
 
 // New checks the configuration. It does not touch the log or the network.
 func New(cfg Config, deps Deps) (*Collector, error) {
+	if cfg == (Config{}) {
+		return nil, errors.New("vault_collector: the section is missing; set file to the path of Vault's audit log")
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("vault_collector: %w", err)
 	}
@@ -66,8 +68,12 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		return nil, errors.New("vault_collector: data_dir is not set; the checkpoint needs a place that survives restarts")
 	}
 	c := &Collector{cfg: cfg, deps: deps, trouble: map[string]string{}}
+	var registry prometheus.Registerer
+	if deps.Env.Metrics != nil {
+		registry = deps.Env.Metrics
+	}
 	var err error
-	if c.count, err = newCounters(deps.Env.Metrics); err != nil {
+	if c.count, err = newCounters(registry); err != nil {
 		return nil, fmt.Errorf("vault_collector: %w", err)
 	}
 	opts := Options{Instance: cfg.Instance, Prefix: cfg.Prefix, MaxBytes: cfg.MaxRecordBytes, Pairing: true}

@@ -30,6 +30,7 @@ const (
 	indexWrapping        = 7
 	indexRevoked         = 8
 	indexLookup          = 9
+	indexSpent           = 10
 	indexUnknown         = 15
 )
 

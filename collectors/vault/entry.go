@@ -21,6 +21,7 @@ type entry struct {
 
 	auth    *fastjson.Value // who called; nil if nobody is known, or if it is the token a login gives
 	newAuth *fastjson.Value // response.auth
+	granted *fastjson.Value // auth of a login's response line: the new token, also if it was wrapped
 	reply   *fastjson.Value // response
 	wrap    *fastjson.Value // response.wrap_info
 	login   bool
@@ -56,7 +57,7 @@ func (d *Decoder) read(e *entry) {
 	}
 	e.login = isLogin(e)
 	if e.login {
-		e.auth = nil
+		e.granted, e.auth = e.auth, nil
 		return
 	}
 	switch results := e.auth.Get("policy_results"); {
@@ -84,7 +85,7 @@ func isLogin(e *entry) bool {
 		return true
 	}
 	return e.newAuth != nil && e.auth.Get("policy_results") == nil && !strings.HasPrefix(e.path, "auth/token/") &&
-		bytes.Equal(e.newAuth.GetStringBytes("client_token"), e.auth.GetStringBytes("client_token"))
+		bytes.Equal(e.newAuth.GetStringBytes("accessor"), e.auth.GetStringBytes("accessor"))
 }
 
 // authenticated is whether a token was used, with or without an accessor.
@@ -102,8 +103,9 @@ func (e *entry) namesCaller(field string) bool {
 	if field == "accessor" {
 		return string(value) == e.caller
 	}
-	return bytes.Equal(value, e.auth.GetStringBytes("client_token")) ||
-		bytes.Equal(value, e.request.GetStringBytes("client_token"))
+	// A client knows its token as request.client_token has it; auth.client_token is Vault's inner name of it.
+	return bytes.Equal(value, e.request.GetStringBytes("client_token")) ||
+		bytes.Equal(value, e.auth.GetStringBytes("client_token"))
 }
 
 // failure is the bounded category of an error text.

@@ -40,3 +40,17 @@ func deadLetterMessage(letter *leastwisev1.DeadLetter) stream.Message {
 	value, _ := letter.MarshalVT() // as in factMessage
 	return stream.Message{Topic: schemas.TopicDeadLetter, Key: []byte(letter.Source), Value: value, Headers: protobufHeaders}
 }
+
+// Topics are those that the collector writes to. The partitions of the events are the configuration's.
+func Topics() []stream.Topic {
+	var topics []stream.Topic
+	for _, t := range schemas.Topics() {
+		switch t.Name {
+		case schemas.TopicEvents:
+			topics = append(topics, stream.Topic{Name: t.Name, Settings: t.Settings})
+		case schemas.TopicIdentity, schemas.TopicDeadLetter:
+			topics = append(topics, stream.Topic{Name: t.Name, Partitions: 1, Settings: t.Settings})
+		}
+	}
+	return topics
+}

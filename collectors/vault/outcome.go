@@ -24,7 +24,7 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 	if accessor == "" {
 		return dst
 	}
-	dst = d.learn(dst, e.newAuth)
+	dst = d.learn(dst, e.newAuth.GetStringBytes("client_token"), e.newAuth.GetStringBytes("accessor"))
 	method, store := strings.CutPrefix(e.path, "auth/token/")
 	caller := d.key(keyToken, e.caller)
 	ev := d.event(e, indexToken, leastwisev1.Event_OBSERVED)
@@ -32,12 +32,10 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 	life := &leastwisev1.Lifetime{}
 	ttl := seconds(e.newAuth.Get("token_ttl"))
 	switch {
-	case store && strings.HasPrefix(method, "create"):
+	case store && strings.HasPrefix(method, "create"): // period and explicit_max_ttl are hashed, as numbers too
 		ev.Kind, ev.Actor = leastwisev1.Event_ISSUED, caller
 		ev.Parent, ev.Orphan = d.parentage(e)
 		life.IssuedAt = timestamp(e.at)
-		life.PeriodSeconds = seconds(e.request.Get("data", "period"))
-		life.MaxTtlSeconds = seconds(e.request.Get("data", "explicit_max_ttl"))
 	case store && strings.HasPrefix(method, "renew"):
 		ev.Kind = leastwisev1.Event_RENEWED
 		if caller != ev.Credential {
@@ -134,8 +132,8 @@ const (
 	labelTarget = "target"
 )
 
-// wrapping tells of a wrapping token, and of the token inside, if there is one. The inner token's time to live is not in
-// the log before it is unwrapped.
+// wrapping tells of a wrapping token, and of the token inside, if there is one. Of a wrapped login the log shows the
+// inner token; of another its time to live is not in the log before it is unwrapped.
 func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
 	accessor := d.names.get(bounded(e.wrap.GetStringBytes("accessor"), maxID))
 	if accessor == "" {
@@ -145,7 +143,7 @@ func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 	if err != nil {
 		made = e.at
 	}
-	dst = d.learnName(dst, e.wrap.GetStringBytes("token"), []byte(accessor))
+	dst = d.learn(dst, e.wrap.GetStringBytes("token"), []byte(accessor))
 	outer := d.event(e, indexWrapping, leastwisev1.Event_ISSUED)
 	outer.Credential, outer.Actor = d.key(keyToken, accessor), d.key(keyToken, e.caller)
 	outer.Orphan = true // Vault gives wrapping tokens no parent
@@ -174,6 +172,14 @@ func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 	inner.Actor = outer.Actor
 	inner.Parent, inner.Orphan = d.parentage(e)
 	inner.Lifetime = &leastwisev1.Lifetime{IssuedAt: timestamp(made)}
+	if string(e.granted.GetStringBytes("accessor")) == wrapped {
+		inner.Principal = d.key(keyEntity, d.names.get(bounded(e.granted.GetStringBytes("entity_id"), maxID)))
+		inner.Policies = d.texts(e.granted.GetArray("policies"))
+		d.authLabels(inner.Labels, e.granted)
+		if ttl := seconds(e.granted.Get("token_ttl")); ttl > 0 {
+			inner.Lifetime.ExpiresAt = timestamp(made.Add(time.Duration(ttl) * time.Second))
+		}
+	}
 	dst = append(dst, inner)
 	return d.link(dst, e, indexTokenLink, inner)
 }

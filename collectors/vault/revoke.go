@@ -33,8 +33,8 @@ func (d *Decoder) revocation(dst []*leastwisev1.Event, e *entry) []*leastwisev1.
 		method = strings.TrimPrefix(method, "leases/")
 		switch {
 		case method == "wrapping/unwrap" || method == "wrapping/rewrap":
-			if e.callerWraps() { // its only use has used it up
-				return append(dst, d.revoked(e, d.key(keyToken, e.caller), nil))
+			if e.callerWraps() { // its last use: see spent
+				return dst
 			}
 			return d.revokedByToken(dst, e, body.GetStringBytes("token"), false)
 		case method == "revoke":
@@ -72,6 +72,23 @@ func (d *Decoder) revoked(e *entry, credential string, target []byte) *leastwise
 			ev.Labels[labelTarget] = blanked
 		}
 	}
+	return ev
+}
+
+// lastUse is whether Vault revokes the calling token after this call, allowed or not: its uses are limited, and this was
+// the last. A wrapping token has one.
+func (e *entry) lastUse() bool {
+	if e.auth.Exists("remaining_uses") {
+		return e.auth.GetInt("remaining_uses") == 1
+	}
+	return e.callerWraps() && e.failure == failedNot && e.path == "sys/wrapping/unwrap"
+}
+
+func (d *Decoder) spent(e *entry) *leastwisev1.Event {
+	ev := d.event(e, indexSpent, leastwisev1.Event_REVOKED)
+	ev.Credential = d.key(keyToken, e.caller)
+	d.describe(ev, e)
+	ev.Labels["how"] = "last use"
 	return ev
 }
 
@@ -150,7 +167,6 @@ func (d *Decoder) lookup(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Even
 		credential = d.accessorKey(e, data.GetStringBytes("accessor"))
 	case e.path == "sys/leases/lookup" || e.path == "sys/leases/lookup/":
 		credential = d.key(keyLease, d.clear(e.request.GetStringBytes("data", "lease_id")))
-		life.IssuedAt = timestamp(clearTime(data.Get("issue_time")))
 	}
 	if credential == "" {
 		return dst
@@ -160,8 +176,8 @@ func (d *Decoder) lookup(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Even
 	if caller := d.key(keyToken, e.caller); caller != credential {
 		ev.Actor = caller
 	}
-	if made := unix(data.Get("creation_time")); !made.IsZero() {
-		life.IssuedAt = timestamp(made)
+	if life.IssuedAt = timestamp(clearTime(data.Get("issue_time"))); life.IssuedAt == nil {
+		life.IssuedAt = timestamp(unix(data.Get("creation_time")))
 	}
 	life.PeriodSeconds = seconds(data.Get("period"))
 	life.MaxTtlSeconds = seconds(data.Get("explicit_max_ttl"))

@@ -17,6 +17,8 @@ fi
 
 # 0640: the collector reads it as a member of Vault's group.
 vault audit list 2>/dev/null | grep -q '^file/' || vault audit enable file file_path="$AUDIT_LOG" mode=0640
+# So that the log shows in clear, if anything, whom a revocation by accessor meant; accessors are not secrets.
+vault auth tune -audit-non-hmac-request-keys=accessor token/
 vault auth list | grep -q '^approle/' || vault auth enable approle
 
 role() { # role NAME DIR

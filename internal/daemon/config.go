@@ -94,9 +94,6 @@ func Load(path string, into any) error {
 	for _, entry := range entries {
 		key := entry.Key.GetToken()
 		name := key.Value
-		if first, again := lines[name]; again {
-			return &problem{path, key.Position.Line, fmt.Errorf("key %q: given twice, first in line %d; expected once", name, first)}
-		}
 		lines[name] = key.Position.Line
 		field, ours := fields.find(name)
 		if !ours {

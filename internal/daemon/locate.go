@@ -60,7 +60,7 @@ func locate(path, section string, entry *ast.MappingValueNode, typ reflect.Type,
 	case errors.As(err, &node):
 		return &problem{path, line, fmt.Errorf("key %q: got a %s; expected a %s", key, node.Actual.YAMLName(), node.Expected.YAMLName())}
 	case section == "":
-		return &problem{path, line, fmt.Errorf("not YAML: %s; expected `key: value`", at.GetMessage())}
+		return &problem{path, line, fmt.Errorf("can not be read as YAML: %s", at.GetMessage())}
 	default:
 		return &problem{path, line, fmt.Errorf("key %q: %s", key, at.GetMessage())}
 	}

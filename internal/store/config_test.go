@@ -35,17 +35,17 @@ func TestConfigFromYAML(t *testing.T) {
 
 func TestBadConfigNamesTheKey(t *testing.T) {
 	for text, want := range map[string]string{
-		"clickhouse: embeded":                                 "want `embedded`",
-		"clickhouse: {}":                                      "addr is empty",
-		"clickhouse: {addr: [a]}":                             `"a" is not host:port`,
+		"clickhouse: embeded":                                   "want `embedded`",
+		"clickhouse: {}":                                        "addr is empty",
+		"clickhouse: {addr: [a]}":                               `"a" is not host:port`,
 		"clickhouse: {addr: ['a:1'], protocol: grpc}":           "protocol",
 		"clickhouse: {addr: ['a:1'], database: 'x; DROP'}":      "database",
 		"clickhouse: {addr: ['a:1'], cluster: \"x' y\"}":        "cluster",
 		"clickhouse: {addr: ['a:1'], password_file: /p}":        "username",
 		"clickhouse: {addr: ['a:1'], username: u, password: p}": "password",
-		"clickhouse: {embedded: true, cluster: x}":            "embedded goes with neither",
+		"clickhouse: {embedded: true, cluster: x}":              "embedded goes with neither",
 		"clickhouse: {addr: ['a:1'], tls: {key_file: k}}":       "cert_file and key_file",
-		"clickhouse: {embedded: true, listen: 8123}":          "listen",
+		"clickhouse: {embedded: true, listen: 8123}":            "listen",
 	} {
 		var got document
 		err := yaml.UnmarshalWithOptions([]byte(text), &got, yaml.Strict())

@@ -47,9 +47,9 @@ func TestConfigFromYAML(t *testing.T) {
 
 func TestBadConfigNamesTheKey(t *testing.T) {
 	for text, want := range map[string]string{
-		"kafka: embeded":                                                              "want `embedded`",
-		"kafka: {}":                                                                   "brokers is empty",
-		"kafka: {brokers: [a]}":                                                       `"a" is not host:port`,
+		"kafka: embeded":                                                                "want `embedded`",
+		"kafka: {}":                                                                     "brokers is empty",
+		"kafka: {brokers: [a]}":                                                         `"a" is not host:port`,
 		"kafka: {brokers: ['a:1'], listen: x}":                                          "listen",
 		"kafka: {brokers: ['a:1'], borkers: [b]}":                                       "borkers",
 		"kafka: {brokers: ['a:1'], partitions: -1}":                                     "partitions",

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
 )
@@ -71,8 +72,9 @@ func Load(path string) (*Catalog, error) {
 }
 
 type file struct {
-	name string
-	data []byte
+	name     string
+	data     []byte
+	modified time.Time // when it was last written, known after it was read
 }
 
 func read(path string) ([]file, error) {
@@ -106,7 +108,11 @@ func read(path string) ([]file, error) {
 		if err != nil {
 			return nil, fmt.Errorf("catalog: %w", err)
 		}
-		files = append(files, file{name, data})
+		now, err := os.Stat(name)
+		if err != nil {
+			return nil, fmt.Errorf("catalog: %w", err)
+		}
+		files = append(files, file{name, data, now.ModTime()})
 	}
 	return files, nil
 }

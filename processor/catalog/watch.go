@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"slices"
 
 	"github.com/leastwise/leastwise/rego/filewatch"
 )
@@ -11,38 +12,39 @@ import (
 // failed, once for each state of the files; failed(nil) tells that they are good again.
 func Watch(ctx context.Context, path string, current *Catalog, changed func(*Catalog), failed func(error)) error {
 	inForce, refused := current.Revision(), ""
-	return filewatch.Watch(ctx, []string{path}, func() {
-		files, err := read(path)
-		state := ""
-		if err == nil {
-			state = hash(files)
-		} else {
-			state = err.Error()
-		}
-		if state == refused {
-			return
-		}
-		if state == inForce {
-			if refused != "" {
-				refused = ""
-				failed(nil)
-			}
-			return
-		}
-		var next *Catalog
-		if err == nil {
-			next, err = parse(files)
-		}
-		if err != nil {
+	refuse := func(state string, err error) bool {
+		if state != refused {
 			refused = state
 			failed(err)
-			return
+		}
+		return true
+	}
+	return filewatch.Watch(ctx, []string{path}, func() bool {
+		files, err := read(path)
+		if err != nil {
+			return refuse(err.Error(), err)
+		}
+		if slices.ContainsFunc(files, func(f file) bool { return !filewatch.Resting(f.modified) }) {
+			return false
+		}
+		state := hash(files)
+		if state == refused {
+			return true
+		}
+		next := current
+		if state != inForce {
+			if next, err = parse(files); err != nil {
+				return refuse(state, err)
+			}
 		}
 		if refused != "" {
 			refused = ""
 			failed(nil)
 		}
-		inForce = state
-		changed(next)
+		if state != inForce {
+			inForce = state
+			changed(next)
+		}
+		return true
 	})
 }

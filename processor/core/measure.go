@@ -164,3 +164,10 @@ func (e *Entry) proposal(now int64) (rules []scope.Rule, incomplete string) {
 	}
 	return e.Scope.Use(usages(e)), incomplete
 }
+
+// Measure gives one credential as policies see it.
+func (c *Core) Measure(key string, now int64) (rego.Subject, rego.Values) {
+	e := c.Entry(key)
+	c.refresh(e)
+	return c.subject(e), c.Values(e, now)
+}

@@ -109,3 +109,30 @@ func LoadCredentials(ctx context.Context, conn *store.DB, partition int, fn func
 func texts(n int) []string  { return make([]string, n) }
 func times(n int) []*int64  { return make([]*int64, n) }
 func counts(n int) []uint64 { return make([]uint64, n) }
+
+// FindCredential gives the credential whose key is key or ends with it. It fails if there is none, or more than one.
+func FindCredential(ctx context.Context, conn *store.DB, key string) (*lifecycle.Credential, error) {
+	rows, err := conn.Query(ctx, `SELECT credential, blob FROM credentials FINAL
+		WHERE credential = ? OR endsWith(credential, ?) ORDER BY credential = ? DESC LIMIT 2`, key, key, key)
+	if err != nil {
+		return nil, fmt.Errorf("find credential: %w", err)
+	}
+	defer rows.Close()
+	var keys, blobs []string
+	for rows.Next() {
+		var found, blob string
+		if err := rows.Scan(&found, &blob); err != nil {
+			return nil, fmt.Errorf("find credential: %w", err)
+		}
+		keys, blobs = append(keys, found), append(blobs, blob)
+	}
+	switch {
+	case rows.Err() != nil:
+		return nil, fmt.Errorf("find credential: %w", rows.Err())
+	case len(keys) == 0:
+		return nil, fmt.Errorf("no credential has the key %q or one that ends so", key)
+	case len(keys) > 1 && keys[0] != key:
+		return nil, fmt.Errorf("more than one credential's key ends with %q: %s, %s, …; give more of it", key, keys[0], keys[1])
+	}
+	return lifecycle.Load(keys[0], []byte(blobs[0]))
+}

@@ -2,6 +2,10 @@ package record
 
 import (
 	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/leastwise/leastwise/internal/store"
 
@@ -86,4 +90,28 @@ func insertBeats(ctx context.Context, conn *store.DB, beats []*pb.Heartbeat) err
 	return insert(ctx, conn, "source_health", n, []column{{"source", source}, {"instance", instance}, {"at", at},
 		{"last_record_at", last}, {"records", records}, {"events", events}, {"dead_letters", letters},
 		{"unknown", unknown}, {"trouble", trouble}})
+}
+
+// LoadGrants calls put for every grant known.
+func LoadGrants(ctx context.Context, conn *store.DB, put func(*pb.Grant) bool) error {
+	rows, err := conn.Query(ctx, `SELECT id, resource, capabilities, toUnixTimestamp64Nano(as_of), deleted, incomplete FROM grants FINAL`)
+	if err != nil {
+		return fmt.Errorf("load grants: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		g := &pb.Grant{}
+		var resources []string
+		var capabilities [][]string
+		var asOf int64
+		if err := rows.Scan(&g.Id, &resources, &capabilities, &asOf, &g.Deleted, &g.Incomplete); err != nil {
+			return fmt.Errorf("load grants: %w", err)
+		}
+		g.AsOf = timestamppb.New(time.Unix(0, asOf))
+		for i := range resources {
+			g.Rules = append(g.Rules, &pb.Rule{Resource: resources[i], Capabilities: capabilities[i]})
+		}
+		put(g)
+	}
+	return rows.Err()
 }

@@ -106,5 +106,7 @@ finding_of(policy, [metric, condition, threshold, _]) := {
 	"threshold": threshold,
 } if {
 	foreseen(metric, condition)
-	not is_number(requested[metric])
+	not known(metric)
 }
+
+known(metric) if is_number(requested[metric])

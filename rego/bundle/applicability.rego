@@ -47,8 +47,11 @@ excluded(filter, subject) if {
 
 excluded(filter, subject) if {
 	some label, pattern in filter.labels
-	not glob.match(pattern, null, subject.labels[label])
+	not labelled(subject, label, pattern)
 }
+
+# A helper, since "not" around a missing field would be undefined and the filter silently match.
+labelled(subject, label, pattern) if glob.match(pattern, null, subject.labels[label])
 
 matches_any(patterns, texts) if {
 	some pattern in patterns

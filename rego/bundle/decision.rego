@@ -76,7 +76,7 @@ known(metric) if is_number(input.values[metric])
 #   could not be told.
 stances := {policy.enforcement | some [policy, _] in violated} | custom_stances
 
-custom_stances := {object.union(stance, {"asks": asks}) |
+custom_stances := {object.union(object.remove(stance, ["asks"]), {"asks": asks}) |
 	some violation in custom_violations
 	stance := object.union(observing, object.get(violation, "enforcement", {}))
 	asks := {wish: true | stance.mode == "enforce"; some wish, true in stance.asks}

@@ -117,6 +117,8 @@ const (
 	Control_BUDGET      Control_Setting = 3
 	// Ask the enforcer to undo a re-issue; value is the ladder id.
 	Control_ROLLBACK Control_Setting = 4
+	// Let one ladder pass whose policy requires approval; value is the ladder id.
+	Control_APPROVE Control_Setting = 5
 )
 
 // Enum value maps for Control_Setting.
@@ -127,6 +129,7 @@ var (
 		2: "KILL_SWITCH",
 		3: "BUDGET",
 		4: "ROLLBACK",
+		5: "APPROVE",
 	}
 	Control_Setting_value = map[string]int32{
 		"NONE":        0,
@@ -134,6 +137,7 @@ var (
 		"KILL_SWITCH": 2,
 		"BUDGET":      3,
 		"ROLLBACK":    4,
+		"APPROVE":     5,
 	}
 )
 
@@ -851,20 +855,21 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\n" +
 	"revoked_by\x18\f \x01(\tR\trevokedBy\x129\n" +
 	"\n" +
-	"revoked_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\"\x84\x02\n" +
+	"revoked_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\"\x91\x02\n" +
 	"\aControl\x127\n" +
 	"\asetting\x18\x01 \x01(\x0e2\x1d.leastwise.v1.Control.SettingR\asetting\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x15\n" +
 	"\x06set_by\x18\x03 \x01(\tR\x05setBy\x121\n" +
 	"\x06set_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05setAt\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"H\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"U\n" +
 	"\aSetting\x12\b\n" +
 	"\x04NONE\x10\x00\x12\b\n" +
 	"\x04MODE\x10\x01\x12\x0f\n" +
 	"\vKILL_SWITCH\x10\x02\x12\n" +
 	"\n" +
 	"\x06BUDGET\x10\x03\x12\f\n" +
-	"\bROLLBACK\x10\x04B@Z>github.com/leastwise/leastwise/schemas/leastwisev1;leastwisev1b\x06proto3"
+	"\bROLLBACK\x10\x04\x12\v\n" +
+	"\aAPPROVE\x10\x05B@Z>github.com/leastwise/leastwise/schemas/leastwisev1;leastwisev1b\x06proto3"
 
 var (
 	file_leastwise_v1_enforcement_proto_rawDescOnce sync.Once

@@ -207,7 +207,8 @@ func (f *fullDisk) Write(p []byte) (int, error) {
 }
 
 func TestWriteAuditReturnsTheWritersError(t *testing.T) {
-	for _, room := range []int{0, 1 << 21} {
+	log, _ := generate(t, mixed)
+	for _, room := range []int{0, 1 << 21, len(log) - 1} {
 		if _, err := WriteAudit(&fullDisk{room}, mixed); !errors.Is(err, errFull) {
 			t.Errorf("room for %d bytes: error = %v", room, err)
 		}

@@ -14,7 +14,7 @@ const (
 	steadyMaxTTL = 6
 	// The steady agent renews at half its time to live and takes a new token before the old one can be renewed no more.
 	steadyRenewAfter = 2
-	steadyLoginAfter = 5
+	steadyLoginAfter = 4
 
 	childAfter = 5
 	childDays  = 20
@@ -137,6 +137,7 @@ func (s *Session) liveAsChild(ctx context.Context, parent string) {
 	made, err := s.client.Logical().WriteWithContext(ctx, "auth/token/create", map[string]any{
 		"policies": []string{diagnosticChildPolicyName}, "no_default_policy": true,
 		"ttl": fmt.Sprintf("%ds", seconds(childDays*s.site.day)), "display_name": "diagnostic-child",
+		"meta": map[string]string{"agent": Diagnostic},
 	})
 	if err != nil || made == nil || s.take(ctx, made.Auth, LoggedIn) != nil {
 		return // the parent is gone already, or the fleet ends

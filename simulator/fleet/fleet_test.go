@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	testDay      = 150 * time.Millisecond
+	testDay      = 400 * time.Millisecond
 	testPatience = 60 * time.Second
 )
 

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/vault/api"
 )
 
 const loadRole = "load"
@@ -114,7 +112,7 @@ func (s *Site) loadToken(ctx context.Context, opts LoadOptions, index int, every
 		Uses: calls.OK, Denied: calls.Denied, DeniedPermissions: uint64(calls.DeniedPermissions), Unanswered: calls.Unanswered,
 	}
 	if err == nil && calls.Failed > 0 {
-		err = &api.ResponseError{StatusCode: http.StatusInternalServerError, Errors: []string{fmt.Sprintf("%d calls got an answer that is neither yes nor no", calls.Failed)}}
+		err = fmt.Errorf("%d calls got an answer that is neither yes nor no, the last: %s", calls.Failed, calls.Failure)
 	}
 	return err
 }

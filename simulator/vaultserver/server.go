@@ -173,7 +173,11 @@ func (s *Server) waitReady(ctx context.Context) error {
 			if last := s.tail.String(); strings.Contains(last, "address already in use") {
 				return fmt.Errorf("vault on %s: %w", s.Addr, syscall.EADDRINUSE)
 			}
-			return fmt.Errorf("vault ended before it was ready (%v): %s", s.exitErr, s.tail)
+			how := s.exitErr
+			if how == nil {
+				how = errors.New("exit status 0")
+			}
+			return fmt.Errorf("vault ended before it was ready (%w): %s", how, s.tail)
 		case <-ctx.Done():
 			return fmt.Errorf("vault on %s is not ready: %w: %s", s.Addr, ctx.Err(), s.tail)
 		case <-poll.C:

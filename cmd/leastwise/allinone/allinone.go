@@ -1,0 +1,65 @@
+// Package allinone runs every component in one process, on embedded engines or on the site's Kafka and ClickHouse: the
+// very components that the separate binaries run.
+package allinone
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/leastwise/leastwise/collectors/vault"
+	"github.com/leastwise/leastwise/enforcer"
+	"github.com/leastwise/leastwise/internal/daemon"
+	"github.com/leastwise/leastwise/processor"
+	"github.com/leastwise/leastwise/schemas/migrations"
+)
+
+// Hooks let a caller take part. The zero value takes none.
+type Hooks struct {
+	// Ready is called when all components have been started.
+	Ready func(*Engines)
+	// Notify are channels beside those of the configuration.
+	Notify map[string]enforcer.Channel
+}
+
+// Run runs until ctx ends or a component fails for good. It returns ErrConfig for what the configuration gets wrong.
+func Run(ctx context.Context, cfg Config, env daemon.Env, hooks Hooks) error {
+	rules, err := processor.NewInForce(ctx, env, cfg.Policies, cfg.Catalog)
+	if err != nil {
+		return err
+	}
+	engines, err := OpenEngines(ctx, &cfg, env)
+	if err != nil {
+		return err
+	}
+	defer engines.Close()
+	proc, err := processor.New(cfg.Processor, processor.Deps{Env: env, Stream: engines.Stream, Store: engines.Store,
+		Rules: rules.Rules, Catalog: rules.Catalog})
+	if err != nil {
+		return fmt.Errorf("%w: %w", daemon.ErrConfig, err)
+	}
+	if err := proc.Prepare(ctx, engines.Store, migrations.FS); err != nil {
+		return err
+	}
+	parts := []func(context.Context) error{rules.Run, proc.Run,
+		func(ctx context.Context) error { return engines.Serve(ctx, &cfg, env) }}
+	if cfg.VaultCollector.File != "" || cfg.VaultCollector.Socket != "" {
+		collector, err := vault.New(cfg.VaultCollector, vault.Deps{Stream: engines.Stream, DataDir: cfg.DataDir, Env: env})
+		if err != nil {
+			return fmt.Errorf("%w: %w", daemon.ErrConfig, err)
+		}
+		parts = append(parts, collector.Run)
+	}
+	enforce, err := enforcer.New(cfg.Enforcer, enforcer.Deps{Env: env, Stream: engines.Stream, Channels: cfg.Channels, Notify: hooks.Notify})
+	if err != nil {
+		return fmt.Errorf("%w: %w", daemon.ErrConfig, err)
+	}
+	parts = append(parts, enforce.Run)
+	if hooks.Ready != nil {
+		parts = append(parts, func(ctx context.Context) error {
+			hooks.Ready(engines)
+			<-ctx.Done()
+			return nil
+		})
+	}
+	return daemon.Run(ctx, env, env.Listen, parts...)
+}

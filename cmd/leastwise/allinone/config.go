@@ -1,0 +1,27 @@
+package allinone
+
+import (
+	"github.com/leastwise/leastwise/collectors/vault"
+	"github.com/leastwise/leastwise/enforcer"
+	"github.com/leastwise/leastwise/enforcer/notify"
+	"github.com/leastwise/leastwise/internal/daemon"
+	"github.com/leastwise/leastwise/internal/store"
+	"github.com/leastwise/leastwise/internal/stream"
+	"github.com/leastwise/leastwise/processor"
+)
+
+// Config is the whole configuration file: what each component reads of it, in one.
+type Config struct {
+	daemon.Common  `yaml:",inline"`
+	Kafka          stream.Config            `yaml:"kafka"`
+	ClickHouse     store.Config             `yaml:"clickhouse"`
+	VaultCollector vault.Config             `yaml:"vault_collector"`
+	Processor      processor.Config         `yaml:"processor"`
+	Policies       processor.PoliciesConfig `yaml:"policies"`
+	Catalog        processor.CatalogConfig  `yaml:"catalog"`
+	Enforcer       enforcer.Config          `yaml:"enforcer"`
+	Channels       notify.Section           `yaml:"channels"`
+}
+
+// DefaultDataDir holds everything that must survive a restart.
+const DefaultDataDir = "data"

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/leastwise/leastwise/cmd/leastwise/figures"
+)
+
+type benchCommand struct {
+	Credentials int `help:"Credentials in the generated log." default:"100000"`
+	Calls       int `help:"Calls in the generated log." default:"900000"`
+}
+
+func (c *benchCommand) Run(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "leastwise-bench-")
+	if err != nil {
+		return fmt.Errorf("make a scratch directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	ok, err := figures.Run(ctx, figures.Options{Dir: dir, Credentials: c.Credentials, Calls: c.Calls,
+		Progress: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }}, os.Stdout)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return exit(exitFailed)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
+	"github.com/leastwise/leastwise/enforcer/control"
+	"github.com/leastwise/leastwise/processor/record"
+)
+
+type controlCommand struct {
+	Mode    controlMode    `cmd:"" help:"Cap what the enforcer does: observe, notify or enforce."`
+	Kill    controlKill    `cmd:"" help:"Kill switch: stop every act at every target, or let them go on."`
+	Budget  controlBudget  `cmd:"" help:"Bound revocations an hour, such as \"20/h 5%\"."`
+	Approve controlApprove `cmd:"" help:"Let a ladder pass whose policy requires approval."`
+}
+
+// set is what every change of a setting takes.
+type set struct {
+	configFlag
+	by
+	Reason string `help:"Why; it stays in the record." required:""`
+}
+
+func (s *set) change(ctx context.Context, what string, fn func(context.Context, control.Log, control.Who, time.Time) error) error {
+	name, err := s.name()
+	if err != nil {
+		return err
+	}
+	return s.attached(ctx, func(engines *allinone.Engines, _ *allinone.Config) error {
+		if err := fn(ctx, engines.Stream, control.Who{Name: name, Reason: s.Reason}, time.Now()); err != nil {
+			return usageIf(err, control.ErrInvalid)
+		}
+		fmt.Printf("%s, set by %s\n", what, name)
+		return nil
+	})
+}
+
+type controlMode struct {
+	set
+	Mode string `arg:"" enum:"observe,notify,enforce" help:"observe, notify or enforce."`
+}
+
+func (c *controlMode) Run(ctx context.Context) error {
+	return c.change(ctx, "mode "+c.Mode, func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
+		return control.SetMode(ctx, log, c.Mode, who, now)
+	})
+}
+
+type controlKill struct {
+	set
+	State string `arg:"" enum:"on,off" help:"on: nothing is revoked; off: the ladders go on."`
+}
+
+func (c *controlKill) Run(ctx context.Context) error {
+	return c.change(ctx, "kill switch "+c.State, func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
+		return control.SetKillSwitch(ctx, log, c.State == "on", who, now)
+	})
+}
+
+type controlBudget struct {
+	set
+	Budget string `arg:"" help:"A count an hour and a share of the live credentials: \"20/h 5%\"."`
+}
+
+func (c *controlBudget) Run(ctx context.Context) error {
+	return c.change(ctx, "budget "+c.Budget, func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
+		return control.SetBudget(ctx, log, c.Budget, who, now)
+	})
+}
+
+type controlApprove struct {
+	set
+	Ladder string `arg:"" help:"Id of the ladder, as the notification and v_ladder show it."`
+}
+
+func (c *controlApprove) Run(ctx context.Context) error {
+	return c.change(ctx, "ladder "+c.Ladder+" approved", func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
+		return control.ApproveLadder(ctx, log, c.Ladder, who, now)
+	})
+}
+
+type rollbackCommand struct {
+	set
+	Ladder string `arg:"" help:"Id of the ladder whose re-issue is to be undone, as v_ladder shows it."`
+}
+
+func (c *rollbackCommand) Run(ctx context.Context) error {
+	return c.change(ctx, "rollback of "+c.Ladder+" asked for; the enforcer does it and writes the result to its journal",
+		func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
+			return control.Rollback(ctx, log, c.Ladder, who, now)
+		})
+}
+
+type auditCommand struct {
+	Verify auditVerify `cmd:"" help:"Prove that no row of the audit log was changed, or removed from its middle."`
+}
+
+type auditVerify struct{ configFlag }
+
+func (c *auditVerify) Run(ctx context.Context) error {
+	return c.attached(ctx, func(engines *allinone.Engines, _ *allinone.Config) error {
+		rows, err := record.VerifyChains(ctx, engines.Store)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%d rows prove themselves\n", rows)
+		return nil
+	})
+}

@@ -1,0 +1,174 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/leastwise/leastwise/enforcer/notify"
+	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
+	site "github.com/leastwise/leastwise/simulator/demo"
+)
+
+// board is what the reader sees: JSON lines with Once, otherwise a table that is drawn anew with the latest steps
+// below it, or plain lines where there is no terminal.
+type board struct {
+	once, live bool
+
+	mu    sync.Mutex
+	out   io.Writer
+	lines []string // the latest steps; guarded by mu
+	drawn int      // lines of the last drawing; guarded by mu
+}
+
+const shownSteps = 14
+
+func newBoard(opts Options) *board {
+	live := false
+	if file, ok := opts.Out.(*os.File); ok {
+		live = !opts.Once && term.IsTerminal(int(file.Fd()))
+	}
+	return &board{once: opts.Once, live: live, out: opts.Out}
+}
+
+// say tells of the start-up: not with Once, whose output is JSON alone.
+func (b *board) say(format string, args ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.once {
+		fmt.Fprintf(b.out, format+"\n", args...)
+	}
+}
+
+func (b *board) intro(opts Options, listen string) {
+	b.say("Six agents work on a real Vault. Time is scaled: a day of the policies passes in %s.", site.Day)
+	b.say("Two of them hold too much for too long: their owners are told, and %s later the tokens are revoked.", 6*time.Second)
+	b.say("  policies and catalog  %s", filepath.Join(opts.Dir, "site"))
+	b.say("  audit log of Vault    %s", filepath.Join(opts.Dir, "vault"))
+	b.say("  log of Leastwise      %s", filepath.Join(opts.Dir, "leastwise.log"))
+	b.say("  health and metrics    http://%s/readyz  http://%s/metrics", listen, listen)
+	if opts.ClickHouseListen != "" {
+		b.say("  ClickHouse, by HTTP   http://%s/?query=SELECT+*+FROM+leastwise.v_ladder+FORMAT+Vertical", opts.ClickHouseListen)
+	}
+	b.say("")
+}
+
+// step tells that something happened. fields are name, value, name, value …
+func (b *board) step(step, agent string, fields ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now().UTC()
+	if b.once {
+		line := map[string]any{"at": now.Format(time.RFC3339Nano), "step": step}
+		if agent != "" {
+			line["agent"] = agent
+		}
+		for i := 0; i+1 < len(fields); i += 2 {
+			line[fields[i].(string)] = fields[i+1]
+		}
+		text, err := json.Marshal(line)
+		if err != nil {
+			text = fmt.Appendf(nil, `{"step":%q,"error":%q}`, step, err)
+		}
+		fmt.Fprintf(b.out, "%s\n", text)
+		return
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s  %-11s %s", now.Format("15:04:05.0"), agent, strings.ReplaceAll(step, "_", " "))
+	for i := 0; i+1 < len(fields); i += 2 {
+		if name := fields[i].(string); name != "credential" && name != "ladder" {
+			fmt.Fprintf(&text, "  %s %v", strings.ReplaceAll(name, "_", " "), fields[i+1])
+		}
+	}
+	if !b.live {
+		fmt.Fprintln(b.out, text.String())
+		return
+	}
+	b.lines = append(b.lines, text.String())
+	if len(b.lines) > shownSteps {
+		b.lines = b.lines[len(b.lines)-shownSteps:]
+	}
+}
+
+// row is one agent on the board.
+type row struct{ agent, what, where, detail string }
+
+func rowOf(a *seen) row {
+	r := row{agent: a.agent.Name, what: a.agent.Story, where: "no policy violated"}
+	calls := a.report.Calls
+	r.detail = fmt.Sprintf("%d calls, %d denied", calls.OK, calls.Denied)
+	l := a.ladder
+	if l == nil {
+		return r
+	}
+	r.where = strings.ToLower(strings.ReplaceAll(l.State.String(), "_", " "))
+	switch l.State {
+	case pb.LadderState_NOTIFIED, pb.LadderState_REMINDED:
+		if l.RevokeAt != nil && l.GetDecision().GetLadder().GetRevoke() {
+			r.where += fmt.Sprintf(", revoked in %.0f s", max(0, time.Until(l.RevokeAt.AsTime()).Seconds()))
+		}
+	case pb.LadderState_HELD:
+		r.where += " by " + l.Waiting
+	case pb.LadderState_ESCALATED:
+		r.where += ": nobody is known who could be told"
+	case pb.LadderState_EXEMPTED:
+		r.where += " by an approved exception"
+	}
+	if a.closed != nil {
+		r.where = fmt.Sprintf("revoked, given back with %d of %d permissions", a.closed.Reissue.GetGrantedAfter(), a.closed.Reissue.GetGrantedBefore())
+	}
+	return r
+}
+
+func (b *board) draw(rows []row) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	width := 120
+	if file, ok := b.out.(*os.File); ok {
+		if w, _, err := term.GetSize(int(file.Fd())); err == nil && w > 20 {
+			width = w
+		}
+	}
+	var text strings.Builder
+	if b.drawn > 0 {
+		fmt.Fprintf(&text, "\x1b[%dA\x1b[J", b.drawn)
+	}
+	lines := make([]string, 0, len(rows)+len(b.lines)+3)
+	lines = append(lines, fmt.Sprintf("%-12s %-62s %s", "AGENT", "ON THE LADDER", "CALLS WITH ITS CREDENTIAL"))
+	for _, r := range rows {
+		lines = append(lines, fmt.Sprintf("%-12s %-62s %s", r.agent, r.where, r.detail))
+	}
+	lines = append(append(append(lines, ""), b.lines...), "", "Ctrl-C ends the demo.")
+	for _, line := range lines {
+		if runes := []rune(line); len(runes) > width-1 {
+			line = string(runes[:width-2]) + "…"
+		}
+		text.WriteString(line + "\n")
+	}
+	b.drawn = len(lines)
+	fmt.Fprint(b.out, text.String())
+}
+
+// screen is the demo's channel: owners are told on the board.
+type screen struct{ board *board }
+
+func (s *screen) Kind() string { return "demo" }
+
+func (s *screen) Send(_ context.Context, m notify.Message) error {
+	fields := []any{"owner", m.Owner, "title", m.Title}
+	if m.RevokeAt != nil {
+		fields = append(fields, "revoke_at", m.RevokeAt.UTC().Format("2006-01-02T15:04:05.000Z"))
+	}
+	s.board.step("told_"+string(m.Kind), m.Agent, fields...)
+	return nil
+}
+
+func deliveryDir(opts Options) string { return filepath.Join(opts.Dir, "delivery") }

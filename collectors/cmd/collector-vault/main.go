@@ -1,0 +1,44 @@
+// Command collector-vault reads one Vault audit device and publishes what it tells to Kafka.
+package main
+
+import (
+	"context"
+
+	"github.com/leastwise/leastwise/collectors/vault"
+	"github.com/leastwise/leastwise/internal/daemon"
+	"github.com/leastwise/leastwise/internal/stream"
+)
+
+func main() {
+	daemon.Main("collector-vault", run)
+}
+
+func run(ctx context.Context, args daemon.Args) error {
+	var cfg struct {
+		daemon.Common  `yaml:",inline"`
+		Kafka          stream.Config `yaml:"kafka"`
+		VaultCollector vault.Config  `yaml:"vault_collector"`
+	}
+	if err := args.Load(&cfg); err != nil {
+		return err
+	}
+	env, err := args.Env(cfg.Common)
+	if err != nil {
+		return err
+	}
+	client, err := stream.Open(ctx, cfg.Kafka, env.Log)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	collector, err := vault.New(cfg.VaultCollector, vault.Deps{Stream: client, DataDir: cfg.DataDir, Env: env})
+	if err != nil {
+		return err
+	}
+	return daemon.Run(ctx, env, env.Listen, func(ctx context.Context) error {
+		if err := client.EnsureTopics(ctx, vault.Topics()); err != nil {
+			return err
+		}
+		return collector.Run(ctx)
+	})
+}

@@ -1,0 +1,1 @@
+path "auth/token/accessors" { capabilities = ["list", "sudo"] }

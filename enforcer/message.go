@@ -1,0 +1,207 @@
+package enforcer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/leastwise/leastwise/enforcer/notify"
+	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
+)
+
+// Bounds on text from logs, in runes.
+const (
+	shortText = 120
+	longText  = 400
+)
+
+func short(text string) string { return notify.Clean(text, shortText) }
+func long(text string) string  { return notify.Clean(text, longText) }
+
+// message says of a ladder what its reader has to know: what, why, by when,
+// what ends with it, and what to do. Every text that is not ours is cleaned.
+func message(kind notify.Kind, now time.Time, s *pb.LadderState, d *pb.Decision, revokeAt time.Time) notify.Message {
+	if d == nil {
+		d = s.GetDecision()
+	}
+	sub := d.GetSubject()
+	m := notify.Message{
+		Kind: kind, Credential: notify.Clean(s.Credential, 300), Agent: short(sub.GetAgent()), Owner: short(ownerName(sub)),
+		LadderID: s.LadderId, State: strings.ToLower(s.State.String()), At: now, Until: now.Add(24 * time.Hour),
+	}
+	if !revokeAt.IsZero() {
+		at := revokeAt.UTC()
+		m.RevokeAt = &at
+		m.Until = at.Add(time.Hour)
+	}
+	for _, v := range d.GetViolations() {
+		m.Violations = append(m.Violations, notify.Violated{
+			Policy: short(v.PolicyId), Metric: short(v.Metric), Value: short(v.Value), Threshold: short(v.Threshold),
+			Condition: short(v.Condition), Severity: short(v.Severity), Hint: long(v.Hint),
+		})
+		if severer(v.Severity, m.Severity) {
+			m.Severity = short(v.Severity)
+		}
+	}
+	var b strings.Builder
+	m.Title = title(kind, s, m)
+	describe(&b, s, sub, m)
+	switch kind {
+	case notify.Outcome:
+		outcome(&b, s)
+	case notify.Escalation:
+		fmt.Fprintf(&b, "Why you are told: %s\n", stuck(s))
+		consequence(&b, now, sub, m)
+	default:
+		consequence(&b, now, sub, m)
+		justify(&b, s, m)
+	}
+	m.Text = b.String()
+	return m
+}
+
+func ownerName(sub *pb.Subject) string {
+	if name := sub.GetOwner().GetName(); name != "" {
+		return name
+	}
+	return sub.GetOwner().GetId()
+}
+
+var severities = []string{"", "info", "low", "medium", "high", "critical"}
+
+func severer(a, b string) bool {
+	return slices.Index(severities, strings.ToLower(a)) > slices.Index(severities, strings.ToLower(b)) || b == ""
+}
+
+func title(kind notify.Kind, s *pb.LadderState, m notify.Message) string {
+	who := m.Agent
+	if who == "" {
+		who = m.Credential
+	}
+	switch kind {
+	case notify.Outcome:
+		return fmt.Sprintf("Credential of %s was revoked", who)
+	case notify.Escalation:
+		return fmt.Sprintf("Nobody acts on the credential of %s", who)
+	case notify.Reminder:
+		return fmt.Sprintf("Reminder: credential of %s will be revoked at %s", who, m.RevokeAt.Format(time.RFC3339))
+	}
+	if m.RevokeAt != nil {
+		return fmt.Sprintf("Credential of %s will be revoked at %s", who, m.RevokeAt.Format(time.RFC3339))
+	}
+	return fmt.Sprintf("Credential of %s stands past policy", who)
+}
+
+func describe(b *strings.Builder, s *pb.LadderState, sub *pb.Subject, m notify.Message) {
+	owner := m.Owner
+	if owner == "" {
+		owner = "nobody is known"
+	}
+	fmt.Fprintf(b, "Owner: %s\nCredential: %s (%s)\n", owner, m.Credential, short(sub.GetType()))
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(b, "%s: %s\n", name, value)
+		}
+	}
+	line("Agent", m.Agent)
+	line("Role", short(sub.GetLabels()["role_name"]))
+	line("Identity", short(sub.GetPrincipal()))
+	for _, v := range m.Violations {
+		fmt.Fprintf(b, "Policy %s: %s is %s, threshold %s %s\n", v.Policy, v.Metric, v.Value, strings.ReplaceAll(v.Condition, "_", " "), v.Threshold)
+		line("  What to do", v.Hint)
+	}
+	line("Ladder", s.LadderId)
+}
+
+func consequence(b *strings.Builder, now time.Time, sub *pb.Subject, m notify.Message) {
+	if m.RevokeAt == nil {
+		b.WriteString("No revocation is planned.\n")
+		return
+	}
+	fmt.Fprintf(b, "It will be revoked at %s (in %s).\n", m.RevokeAt.Format(time.RFC3339), relative(m.RevokeAt.Sub(now)))
+	total := max(sub.GetChildrenTotal(), uint64(len(sub.GetChildren())))
+	if total == 0 {
+		b.WriteString("Nothing else is known to end with it.\n")
+		return
+	}
+	leases, shown := 0, sub.GetChildren()
+	for _, child := range shown {
+		if strings.Contains(child, "/lease/") {
+			leases++
+		}
+	}
+	fmt.Fprintf(b, "With it end %d credentials that it issued", total)
+	if leases > 0 {
+		fmt.Fprintf(b, ", among them at least %d leases", leases)
+	}
+	b.WriteString(":")
+	for _, child := range shown[:min(5, len(shown))] {
+		b.WriteString(" " + short(child))
+	}
+	if total > 5 {
+		b.WriteString(" …")
+	}
+	b.WriteString("\n")
+}
+
+func justify(b *strings.Builder, s *pb.LadderState, m notify.Message) {
+	b.WriteString("To justify it, ask for an exception, which somebody else approves:\n")
+	policies := []string{}
+	for _, v := range m.Violations {
+		if !slices.Contains(policies, v.Policy) {
+			policies = append(policies, v.Policy)
+		}
+	}
+	for _, policy := range policies {
+		fmt.Fprintf(b, "  leastwise exception request --credential %s --policy %s --reason 'WHY' --until %s\n",
+			quote(s.Credential), quote(policy), "YYYY-MM-DD")
+	}
+}
+
+// quote makes a word safe to paste into a shell: what is not plainly harmless
+// is dropped, since the text may come from an attacker's log.
+func quote(word string) string {
+	return "'" + strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:+=*,~", r) {
+			return r
+		}
+		return -1
+	}, word) + "'"
+}
+
+func stuck(s *pb.LadderState) string {
+	if s.Waiting != "" {
+		return notify.Clean(s.Waiting, 600)
+	}
+	return notify.Clean(s.GetAttempt().GetError(), 600)
+}
+
+func outcome(b *strings.Builder, s *pb.LadderState) {
+	fmt.Fprintf(b, "It was revoked. Proof: %s\n", notify.Clean(s.Proof, 300))
+	if s.WorksUntil != nil {
+		fmt.Fprintf(b, "Those who do not ask the issuer may accept it until %s.\n", s.WorksUntil.AsTime().UTC().Format(time.RFC3339))
+	}
+	r := s.Reissue
+	switch {
+	case planned(s):
+		fmt.Fprintf(b, "Given back: policy %s with %d permissions (before: %d). %s\n", short(r.PolicyName), r.GrantedAfter, r.GrantedBefore, long(r.Narrowed))
+		fmt.Fprintf(b, "To put the former scope back: leastwise rollback %s\n", s.LadderId)
+	case r.GetNarrowed() != "":
+		fmt.Fprintln(b, long(r.Narrowed))
+	}
+}
+
+// relative is a duration as a person says it.
+func relative(d time.Duration) string {
+	switch d = d.Round(time.Second); {
+	case d <= 0:
+		return "now"
+	case d < 2*time.Minute:
+		return d.String()
+	case d < 48*time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	default:
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	}
+}
