@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/hashicorp/vault/api v1.23.0
+	github.com/leastwise/leastwise/enforcer v0.0.0-00010101000000-000000000000
 	github.com/leastwise/leastwise/processor v0.0.0
 	github.com/leastwise/leastwise/rego v0.0.0
 )

@@ -29,7 +29,7 @@ func TestWhatCanNotBeReadIsRefusedWithItsReason(t *testing.T) {
 		"broken inside":      {`{"time":"CANARY" "type":"request"}`, "malformed", "not JSON"},
 		"empty":              {"   ", "malformed", "empty"},
 		"XML":                {"<json:object><CANARY/>", "malformed", "jsonx"},
-		"no object":          {`["CANARY"]`, "malformed", "{"},
+		"no object":          {`["CANARY"]`, "malformed", "object"},
 		"no type":            {`{"time":"2026-11-21T06:12:00Z","request":` + body + `}`, "malformed", "type"},
 		"type no text":       {`{"type":3,"request":` + body + `}`, "malformed", "type"},
 		"no time":            {`{"type":"request","request":` + body + `}`, "malformed", "omit_time"},

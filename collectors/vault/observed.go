@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/leastwise/leastwise/internal/stream"
@@ -65,6 +66,9 @@ func (i *inventory) tokenEvent(id string, data map[string]any) *leastwisev1.Even
 	}
 	put("display_name", text(data["display_name"]))
 	put("path", text(data["path"]))
+	if mount, _, login := strings.Cut(text(data["path"]), "/login"); login {
+		put("mount_point", mount+"/")
+	}
 	put("role_name", text(data["role"]))
 	put("namespace", text(data["namespace_path"]))
 	if kind := text(data["type"]); kind != "service" {

@@ -243,7 +243,9 @@ func (d *Decoder) describe(ev *leastwisev1.Event, e *entry) {
 	ev.Action, ev.Resource, ev.Outcome = e.op, e.path, leastwisev1.Outcome_OUTCOME_SUCCESS
 	ev.RemoteAddress = d.names.get(bounded(e.request.GetStringBytes("remote_address"), 64))
 	ev.Labels = map[string]string{}
-	d.requestLabels(ev.Labels, e)
+	if ev.Kind == leastwisev1.Event_ISSUED {
+		d.requestLabels(ev.Labels, e) // the mount that issued it; other calls go through mounts that say nothing of it
+	}
 }
 
 // seconds of a number; 0 if it is none, or beyond reason.

@@ -35,7 +35,7 @@ func TestConfigFromYAML(t *testing.T) {
 
 func TestBadConfigNamesTheKey(t *testing.T) {
 	for text, want := range map[string]string{
-		"clickhouse: embeded":                                   "want `embedded`",
+		"clickhouse: local":                                     "want `embedded`",
 		"clickhouse: {}":                                        "addr is empty",
 		"clickhouse: {addr: [a]}":                               `"a" is not host:port`,
 		"clickhouse: {addr: ['a:1'], protocol: grpc}":           "protocol",

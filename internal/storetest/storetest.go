@@ -41,7 +41,7 @@ func Engine(t testing.TB) *chdb.Engine {
 	}
 	e, err := chdb.Open(dir, os.Getenv("LEASTWISE_LIBCHDB"))
 	if err != nil {
-		os.RemoveAll(dir)
+		_ = os.RemoveAll(dir)
 		var missing *chdb.ErrNoLibrary
 		if errors.As(err, &missing) {
 			t.Skip(err)
@@ -59,7 +59,7 @@ func removeStale() {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
 	for _, dir := range dirs {
 		if chdb.Unused(dir) {
-			os.RemoveAll(dir)
+			_ = os.RemoveAll(dir)
 		}
 	}
 }

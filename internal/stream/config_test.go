@@ -47,7 +47,7 @@ func TestConfigFromYAML(t *testing.T) {
 
 func TestBadConfigNamesTheKey(t *testing.T) {
 	for text, want := range map[string]string{
-		"kafka: embeded":                                                                "want `embedded`",
+		"kafka: local":                                                                  "want `embedded`",
 		"kafka: {}":                                                                     "brokers is empty",
 		"kafka: {brokers: [a]}":                                                         `"a" is not host:port`,
 		"kafka: {brokers: ['a:1'], listen: x}":                                          "listen",

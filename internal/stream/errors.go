@@ -107,7 +107,7 @@ func (c *Client) retry(ctx context.Context, what string, try func() error) error
 			c.log.Warn("kafka: waiting", "step", what, "error", err)
 		}
 		if !sleep(ctx, b.next()) {
-			return fmt.Errorf("%s: %w (last: %v)", what, context.Cause(ctx), err)
+			return fmt.Errorf("%s: %w (last: %w)", what, context.Cause(ctx), err)
 		}
 	}
 }

@@ -31,9 +31,7 @@ func (c *Client) Follow(ctx context.Context, topic string, caughtUp func(), fn f
 		wg.Go(func() {
 			r := &partitionReader{c: c, topic: topic, partition: p, next: Earliest}
 			defer r.close()
-			if err := f.run(ctx, r); err != nil {
-				stop(err) // the first error is the one reported
-			}
+			stop(f.run(ctx, r)) // the first error is the one reported
 		})
 	}
 	wg.Wait()
@@ -50,6 +48,7 @@ type follower struct {
 	behind   int // partitions that have not reached their end of the start
 }
 
+// run reads one partition until something ends it, and returns what did.
 func (f *follower) run(ctx context.Context, r *partitionReader) error {
 	end, err := r.end(ctx)
 	if err != nil {

@@ -60,6 +60,7 @@ type Catalog struct {
 	agents   map[string]*Agent
 	revision string
 	anchors  map[anchor][]*rule
+	labels   []string // the labels that some rule is looked up by
 }
 
 // Load reads one YAML file, or all of a directory. Its errors name file, line, key and what was expected.

@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/leastwise/leastwise/rego/strictyaml"
 )
@@ -70,6 +71,9 @@ func parse(files []file) (*Catalog, error) {
 			r := &a.rules[i]
 			key := r.anchor()
 			c.anchors[key] = append(c.anchors[key], r)
+			if key.kind == 'l' && !slices.Contains(c.labels, key.a) {
+				c.labels = append(c.labels, key.a)
+			}
 		}
 	}
 	return c, nil

@@ -177,8 +177,10 @@ func (c *Catalog) Resolve(q Query) Match {
 	if role := q.Labels["role_name"]; role != "" {
 		look(anchor{'r', mountName(q.Labels["mount_point"]), role})
 	}
-	for key, value := range q.Labels {
-		look(anchor{'l', key, value})
+	for _, key := range c.labels {
+		if value, ok := q.Labels[key]; ok {
+			look(anchor{'l', key, value})
+		}
 	}
 	if len(found) == 0 {
 		return Match{}

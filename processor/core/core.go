@@ -181,7 +181,7 @@ func (c *Core) Apply(ev *pb.Event, offset int64, counted bool) {
 // endChildren tells the partitions of a revoked credential's children that they end with it. The issuer logs nothing
 // of that (hashicorp/vault#4156).
 func (c *Core) endChildren(e *Entry) {
-	if e.RevokedAt == 0 || e.RevokedHow == lifecycle.HowParentExpired {
+	if e.RevokedAt == 0 || e.RevokedHow == lifecycle.HowParentExpired || e.RevokedHow == lifecycle.HowRevokedAlone {
 		return
 	}
 	for _, child := range e.Children() {

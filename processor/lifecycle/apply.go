@@ -136,7 +136,11 @@ func (c *Credential) linked(ev *pb.Event) Change {
 
 func (c *Credential) revoked(ev *pb.Event, at int64) Change {
 	how := ev.Labels["how"]
-	if rank(how) <= 0 {
+	switch {
+	case rank(how) > 0:
+	case ev.Labels["children"] == "orphaned":
+		how = HowRevokedAlone
+	default:
 		how = HowRevoked
 	}
 	stronger := rank(how) - rank(c.RevokedHow)

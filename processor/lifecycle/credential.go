@@ -35,11 +35,13 @@ const (
 	// HowParentExpired: its parent's time ran out; a later sign of life proves it wrong.
 	HowParentExpired = "parent expired"
 	HowParentRevoked = "parent revoked"
-	HowRevoked       = "revoked"
+	// HowRevokedAlone: it was revoked, and its children were made orphans (revoke-orphan).
+	HowRevokedAlone = "revoked alone"
+	HowRevoked      = "revoked"
 )
 
 func rank(how string) int {
-	return slices.Index([]string{"", HowParentExpired, HowParentRevoked, HowRevoked}, how)
+	return slices.Index([]string{"", HowParentExpired, HowParentRevoked, HowRevokedAlone, HowRevoked}, how)
 }
 
 type flags uint8
@@ -132,7 +134,7 @@ func (c *Credential) LifetimeKnown() bool { return c.ExpiresAt != 0 || c.NeverEx
 // State at a moment.
 func (c *Credential) State(asOf int64) State {
 	switch {
-	case c.RevokedAt != 0 && c.RevokedAt <= asOf && !c.outlived() && (c.RevokedHow == HowRevoked || c.EndsWithParent()):
+	case c.RevokedAt != 0 && c.RevokedAt <= asOf && !c.outlived() && (rank(c.RevokedHow) > rank(HowParentRevoked) || c.EndsWithParent()):
 		return Revoked
 	case c.ExpiresAt != 0 && c.ExpiresAt <= asOf:
 		return Expired

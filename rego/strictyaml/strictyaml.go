@@ -42,10 +42,11 @@ func (e *Error) Error() string {
 
 // Node is one value of a document, with the place it was read from.
 type Node struct {
-	file string
-	key  string
-	line int
-	node ast.Node
+	file  string
+	key   string
+	line  int
+	above int // lines of the file above the document
+	node  ast.Node
 }
 
 // Parse splits a file into its documents. Documents without content are left out; a file may therefore give none.
@@ -59,18 +60,55 @@ func Parse(file string, data []byte) ([]Node, error) {
 	if line := tooDeep(data); line > 0 {
 		return nil, &Error{File: file, Line: line, Text: fmt.Sprintf("nested too deep; expected at most %d levels", maxDepth)}
 	}
-	parsed, err := parser.ParseBytes(data, 0)
-	if err != nil {
-		return nil, syntaxError(file, err)
-	}
 	var docs []Node
-	for _, doc := range parsed.Docs {
-		if doc.Body == nil || doc.Body.Type() == ast.NullType || doc.Body.Type() == ast.CommentType {
-			continue
+	for _, part := range split(string(data)) {
+		parsed, err := parser.ParseBytes([]byte(part.text), 0)
+		if err != nil {
+			return nil, syntaxError(file, part.above, err)
 		}
-		docs = append(docs, Node{file: file, line: lineOf(doc.Body), node: doc.Body})
+		for _, doc := range parsed.Docs {
+			if doc.Body == nil || doc.Body.Type() == ast.NullType || doc.Body.Type() == ast.CommentType {
+				continue
+			}
+			docs = append(docs, Node{file: file, above: part.above, line: part.above + lineOf(doc.Body), node: doc.Body})
+		}
 	}
 	return docs, nil
+}
+
+// part is the text of one document, and how many lines stand above it.
+type part struct {
+	text  string
+	above int
+}
+
+// split cuts a file at its document markers. The parser could do that itself, but drops whatever follows a document that
+// holds only a comment: a policy would be missing without a word.
+func split(text string) []part {
+	var out []part
+	var b strings.Builder
+	above, line := 0, 0
+	for rest := text; rest != ""; line++ {
+		row, after, _ := strings.Cut(rest, "\n")
+		rest = after
+		if isMarker(row) {
+			out = append(out, part{b.String(), above})
+			b.Reset()
+			above = line
+			row = "   " + row[3:] // a document may begin behind its marker
+		}
+		b.WriteString(row)
+		b.WriteByte('\n')
+	}
+	return append(out, part{b.String(), above})
+}
+
+// isMarker tells "---" and "..." from texts that begin so.
+func isMarker(row string) bool {
+	if !strings.HasPrefix(row, "---") && !strings.HasPrefix(row, "...") {
+		return false
+	}
+	return len(row) == 3 || strings.ContainsRune(" \t\r", rune(row[3]))
 }
 
 // badByte returns the line of the first byte that is no text, 0 if there is none.
@@ -117,12 +155,12 @@ func tooDeep(data []byte) int {
 	return 0
 }
 
-func syntaxError(file string, err error) error {
+func syntaxError(file string, above int, err error) error {
 	var syntax *yaml.SyntaxError
 	if errors.As(err, &syntax) && syntax.Token != nil && syntax.Token.Position != nil {
-		return &Error{File: file, Line: syntax.Token.Position.Line, Text: "not YAML: " + syntax.Message}
+		return &Error{File: file, Line: above + syntax.Token.Position.Line, Text: "not YAML: " + syntax.Message}
 	}
-	return &Error{File: file, Line: 1, Text: "not YAML: " + firstLine(err.Error())}
+	return &Error{File: file, Line: above + 1, Text: "not YAML: " + firstLine(err.Error())}
 }
 
 func firstLine(text string) string {
@@ -204,7 +242,7 @@ func (p *Problems) Mapping(n Node, known ...string) map[string]Node {
 	}
 	out := make(map[string]Node, len(values))
 	for _, v := range values {
-		key := Node{file: n.file, line: lineOf(v.Key), node: v.Key}
+		key := Node{file: n.file, above: n.above, line: n.above + lineOf(v.Key), node: v.Key}
 		scalar, ok := v.Key.(ast.ScalarNode)
 		if !ok {
 			p.Addf(key, "%s as a key; expected a plain name", describe(v.Key))
@@ -212,7 +250,7 @@ func (p *Problems) Mapping(n Node, known ...string) map[string]Node {
 		}
 		name := fmt.Sprint(scalar.GetValue())
 		key.key = name
-		child := Node{file: n.file, key: name, line: key.line, node: v.Value}
+		child := Node{file: n.file, key: name, above: n.above, line: key.line, node: v.Value}
 		if _, twice := out[name]; twice {
 			p.Addf(child, "given twice; expected once")
 			continue
@@ -244,7 +282,7 @@ func (p *Problems) List(n Node) []Node {
 	}
 	out := make([]Node, 0, len(seq.Values))
 	for _, v := range seq.Values {
-		out = append(out, Node{file: n.file, key: n.key, line: lineOf(v), node: v})
+		out = append(out, Node{file: n.file, key: n.key, above: n.above, line: n.above + lineOf(v), node: v})
 	}
 	return out
 }

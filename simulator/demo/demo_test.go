@@ -64,7 +64,7 @@ func TestPoliciesAreViolatedByWhomTheStoriesSayAndWhen(t *testing.T) {
 		{fleet.Probing, 30, 1, 0, 4, []string{PolicyProbing}, "NOTIFY"},
 		{fleet.Excepted, 30, 10, 0.9, 0, []string{PolicyLongLived}, "ENFORCE"},
 		{fleet.Ownerless, 30, 10, 0.9, 0, []string{PolicyLongLived}, "ENFORCE"},
-		{fleet.EnforcerRole, 300, 40, 0.9, 5, nil, ""},
+		{"enforcer", 300, 40, 0.9, 5, nil, ""},
 		{"root", 300, 400, 0.9, 5, nil, ""},
 	} {
 		subject, values := aged(c.agent, c.days, c.permissions, c.unused, c.attempts)
@@ -158,8 +158,10 @@ func TestCatalogKnowsEveryAgentButTheOwnerlessOne(t *testing.T) {
 			t.Errorf("%s: protected %v", name, match.Protected)
 		}
 	}
-	if match := resolve(map[string]string{"meta.agent": fleet.Diagnostic}); match.Agent == nil || match.Agent.ID != fleet.Diagnostic {
-		t.Errorf("the diagnostic agent's child: %+v", match)
+	for _, name := range []string{fleet.Steady, fleet.Ingest, fleet.Diagnostic, fleet.Probing, fleet.Excepted} {
+		if match := resolve(map[string]string{"meta.agent": name}); match.Agent == nil || match.Agent.ID != name {
+			t.Errorf("a token made for %s with another: %+v", name, match)
+		}
 	}
 	for _, agent := range c.Agents() {
 		perHour := fleet.SteadyCallsPerDay * float64(time.Hour/Day)

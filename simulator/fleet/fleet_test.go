@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leastwise/leastwise/enforcer/target/vault"
 	"github.com/leastwise/leastwise/simulator/vaultserver"
 )
 
@@ -325,13 +326,49 @@ func TestRealVaultProductsRolesAreNotRoot(t *testing.T) {
 		if _, err := client.Logical().ListWithContext(t.Context(), "auth/token/accessors"); err != nil {
 			t.Errorf("%s can not list accessors: %v", name, err)
 		}
+		if name == CollectorRole {
+			for _, path := range []string{"auth/token/roles", "sys/policies/acl", "sys/leases/lookup/"} {
+				if _, err := client.Logical().ListWithContext(t.Context(), path); err != nil {
+					t.Errorf("the inventory can not list %s: %v", path, err)
+				}
+			}
+			for _, path := range []string{"auth/token/roles/" + ReissueRole, "sys/policies/acl/" + Ingest} {
+				if _, err := client.Logical().ReadWithContext(t.Context(), path); err != nil {
+					t.Errorf("the inventory can not read %s: %v", path, err)
+				}
+			}
+		}
 		if _, err := client.Logical().ReadWithContext(t.Context(), "secret/data/ingest/0"); err == nil {
 			t.Errorf("%s reads the agents' data", name)
+		}
+		for _, path := range []string{"sys/policies/acl/" + enforcerPolicyName, "auth/token/roles/" + ReissueRole} {
+			if _, err := client.Logical().WriteWithContext(t.Context(), path, map[string]any{"policy": "", "orphan": false}); err == nil {
+				t.Errorf("%s rewrites %s", name, path)
+			}
 		}
 		_, err = client.Logical().WriteWithContext(t.Context(), "auth/token/revoke-accessor", map[string]any{"accessor": newDoomed(t, site)})
 		if mayRevoke := err == nil; mayRevoke != (name == EnforcerRole) {
 			t.Errorf("%s may revoke: %v (%v)", name, mayRevoke, err)
 		}
+	}
+}
+
+func TestRealVaultEnforcersDoctorFindsTheSiteInOrder(t *testing.T) {
+	site, _ := realSite(t)
+	target, err := vault.Open(vault.Config{
+		Address: site.Addr,
+		AppRole: &vault.AppRole{RoleIDFile: site.Enforcer.RoleIDFile, SecretIDFile: site.Enforcer.SecretIDFile},
+		Reissue: vault.ReissueConfig{Directory: t.TempDir()},
+	}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := target.Doctor(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !report.OK() || len(report.Findings) == 0 {
+		t.Error(report)
 	}
 }
 

@@ -49,34 +49,17 @@ path "secret/data/load/*"     { capabilities = ["create", "read", "update"] }
 path "secret/metadata/load/*" { capabilities = ["list"] }
 `
 
-// collectorPolicy lets the inventory be read, and nothing be changed.
+// collectorPolicy lets the inventory be read, leases and token roles too, and nothing be changed. Its own token's
+// look-up and renewal come from Vault's `default` policy. The exact path of the leases needs list of its own: it matches
+// before the one with the star.
 const collectorPolicy = `
 path "auth/token/accessors"       { capabilities = ["list", "sudo"] }
-path "auth/token/accessors/"      { capabilities = ["list", "sudo"] }
 path "auth/token/lookup-accessor" { capabilities = ["update"] }
+path "auth/token/roles"           { capabilities = ["list"] }
+path "auth/token/roles/*"         { capabilities = ["read"] }
 path "sys/policies/acl"           { capabilities = ["list"] }
 path "sys/policies/acl/*"         { capabilities = ["read"] }
-path "sys/audit"                  { capabilities = ["read", "sudo"] }
-path "sys/audit-hash/*"           { capabilities = ["update"] }
-path "sys/mounts"                 { capabilities = ["read"] }
-path "sys/auth"                   { capabilities = ["read"] }
-path "identity/entity/id/*"       { capabilities = ["read"] }
-`
-
-// enforcerPolicy lets credentials be looked up, revoked and re-issued with less.
-const enforcerPolicy = `
-path "auth/token/accessors"       { capabilities = ["list", "sudo"] }
-path "auth/token/accessors/"      { capabilities = ["list", "sudo"] }
-path "auth/token/lookup-accessor" { capabilities = ["update"] }
-path "auth/token/revoke-accessor" { capabilities = ["update"] }
-path "auth/token/create-orphan"   { capabilities = ["create", "sudo", "update"] }
-path "auth/approle/role/*"        { capabilities = ["create", "read", "update"] }
-path "sys/leases/lookup"          { capabilities = ["update"] }
-path "sys/leases/revoke"          { capabilities = ["update"] }
-path "sys/policies/acl/*"         { capabilities = ["create", "read", "update"] }
-path "sys/audit"                  { capabilities = ["read", "sudo"] }
-path "sys/audit-hash/*"           { capabilities = ["update"] }
-path "sys/auth"                   { capabilities = ["read"] }
-path "sys/auth/token/tune"        { capabilities = ["read"] }
-path "pki/revoke"                 { capabilities = ["update"] }
+path "sys/leases/lookup/*"        { capabilities = ["list", "sudo"] }
+path "sys/leases/lookup"          { capabilities = ["list", "sudo", "update"] }
+path "sys/audit-hash/file"        { capabilities = ["update"] }
 `

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/leastwise/leastwise/enforcer/target/vault"
 )
 
 // Names of what Setup makes for the product.
@@ -17,6 +19,11 @@ const (
 	AuditDevice   = "file"
 	CollectorRole = "leastwise-collector"
 	EnforcerRole  = "leastwise-enforcer"
+	// ReissueRole is the token role through which the enforcer makes tokens; its default.
+	ReissueRole = "leastwise"
+	// The enforcer may write policies whose names begin as the product's roles do, so its own must not.
+	collectorPolicyName = "collector"
+	enforcerPolicyName  = "enforcer"
 )
 
 const (
@@ -35,7 +42,8 @@ type SetupOptions struct {
 	Dir string
 	// Day is what stands for a day; 0: DefaultDay. It sets the agents' times to live and their pace.
 	Day time.Duration
-	// CollectorPolicy and EnforcerPolicy are the Vault policies of the product's own roles; empty: the built-in ones.
+	// CollectorPolicy and EnforcerPolicy are the texts of the product's own Vault policies; empty: a read-only inventory, and
+	// what the enforcer's doctor prints for its default settings.
 	CollectorPolicy string
 	EnforcerPolicy  string
 }
@@ -69,7 +77,7 @@ func Setup(ctx context.Context, opts SetupOptions) (*Site, error) {
 		opts.CollectorPolicy = collectorPolicy
 	}
 	if opts.EnforcerPolicy == "" {
-		opts.EnforcerPolicy = enforcerPolicy
+		opts.EnforcerPolicy = vault.PolicyHCL()
 	}
 	root, err := newClient(opts.Addr)
 	if err != nil {
@@ -191,17 +199,24 @@ func (s *Site) makeProduct(ctx context.Context, opts SetupOptions) error {
 	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
 		return fmt.Errorf("directory of the product's credentials: %w", err)
 	}
+	// Without the `default` policy, as the agents' own roles: what is given back is what was used.
+	if _, err := s.write(ctx, "auth/token/roles/"+ReissueRole, map[string]any{
+		"allowed_policies_glob": vault.PolicyPrefix + "*", "orphan": true, "renewable": true,
+		"token_explicit_max_ttl": "24h", "token_no_default_policy": true,
+	}); err != nil {
+		return err
+	}
 	for _, p := range []struct {
-		name, policy string
-		files        *AppRoleFiles
+		name, policyName, policy string
+		files                    *AppRoleFiles
 	}{
-		{CollectorRole, opts.CollectorPolicy, &s.Collector},
-		{EnforcerRole, opts.EnforcerPolicy, &s.Enforcer},
+		{CollectorRole, collectorPolicyName, opts.CollectorPolicy, &s.Collector},
+		{EnforcerRole, enforcerPolicyName, opts.EnforcerPolicy, &s.Enforcer},
 	} {
-		if _, err := s.write(ctx, "sys/policies/acl/"+p.name, map[string]any{"policy": p.policy}); err != nil {
+		if _, err := s.write(ctx, "sys/policies/acl/"+p.policyName, map[string]any{"policy": p.policy}); err != nil {
 			return err
 		}
-		if err := s.makeRole(ctx, p.name, map[string]any{"token_policies": []string{p.name}, "token_ttl": "1h", "token_max_ttl": "24h"}); err != nil {
+		if err := s.makeRole(ctx, p.name, map[string]any{"token_policies": []string{p.policyName}, "token_ttl": "1h", "token_max_ttl": "24h"}); err != nil {
 			return err
 		}
 		*p.files = AppRoleFiles{

@@ -72,10 +72,10 @@ func (e *Engines) openStream(ctx context.Context, cfg *Config, env daemon.Env) e
 		b, err := broker.Start(ctx, broker.Config{DataDir: dir, SyncWrites: true, Listen: kafka.Listen,
 			Partitions: kafka.Partitions, Log: env.Log})
 		if err != nil {
-			return fmt.Errorf("embedded kafka: %w", err)
+			return err
 		}
 		e.close = append(e.close, b.Close)
-		kafka.Embedded, kafka.Brokers = false, b.Addrs()
+		kafka.Brokers, kafka.ReplicationFactor = b.Addrs(), 1
 		if err := writeRunning(cfg.DataDir, running{Kafka: b.Addrs()}); err != nil {
 			return err
 		}
@@ -189,7 +189,7 @@ func Attach(ctx context.Context, cfg *Config, env daemon.Env) (e *Engines, err e
 		if err := json.Unmarshal(text, &r); err != nil {
 			return nil, fmt.Errorf("read %s: %w", runningFile, err)
 		}
-		kafka.Embedded, kafka.Brokers = false, r.Kafka
+		kafka.Brokers = r.Kafka
 	}
 	if clickhouse.Embedded {
 		socket := filepath.Join(cfg.DataDir, socketFile)

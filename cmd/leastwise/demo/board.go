@@ -158,12 +158,15 @@ func (b *board) draw(rows []row) {
 }
 
 // screen is the demo's channel: owners are told on the board.
-type screen struct{ board *board }
+type screen struct {
+	board   *board
+	channel string
+}
 
 func (s *screen) Kind() string { return "demo" }
 
 func (s *screen) Send(_ context.Context, m notify.Message) error {
-	fields := []any{"owner", m.Owner, "title", m.Title}
+	fields := []any{"channel", s.channel, "owner", m.Owner, "title", m.Title}
 	if m.RevokeAt != nil {
 		fields = append(fields, "revoke_at", m.RevokeAt.UTC().Format("2006-01-02T15:04:05.000Z"))
 	}

@@ -76,9 +76,9 @@ func Run(ctx context.Context, opts Options) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	channel := enforcer.Channel(&screen{board: board})
 	err = allinone.Run(ctx, cfg, env, allinone.Hooks{
-		Notify: map[string]enforcer.Channel{site.OwnersChannel: channel, site.SecurityChannel: channel},
+		Notify: map[string]enforcer.Channel{site.OwnersChannel: &screen{board, site.OwnersChannel},
+			site.SecurityChannel: &screen{board, site.SecurityChannel}},
 		Ready: func(engines *allinone.Engines) {
 			go func() { cancel(watch.run(ctx, engines)) }()
 		},

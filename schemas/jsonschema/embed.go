@@ -1,0 +1,15 @@
+// Package jsonschema holds the JSON Schemas of the YAML files that people write, for editors and for checks outside of
+// Leastwise. The loaders are stricter: they know units, dangling references and policies that can not be meant.
+package jsonschema
+
+import _ "embed"
+
+// Policy describes one document of a policy file.
+//
+//go:embed policy.schema.json
+var Policy []byte
+
+// Catalog describes a catalog file.
+//
+//go:embed catalog.schema.json
+var Catalog []byte
