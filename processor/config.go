@@ -17,6 +17,9 @@ type Config struct {
 	Heartbeat time.Duration `yaml:"heartbeat"`
 	// Tick is how exact deadlines are (default 1s).
 	Tick time.Duration `yaml:"tick"`
+	// Observation is how far back use justifies scope (default 30d): what a credential last used before counts as unused,
+	// and is not given back to it.
+	Observation time.Duration `yaml:"observation"`
 	// RememberedIDs is how many event ids a partition holds in memory to tell repeats (default 1000000); older ones are
 	// looked up in ClickHouse.
 	RememberedIDs int `yaml:"remembered_ids"`
@@ -34,6 +37,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Checkpoint, 10*time.Second)
 	set(&c.Heartbeat, time.Minute)
 	set(&c.Tick, time.Second)
+	set(&c.Observation, 30*24*time.Hour)
 	if c.RememberedIDs == 0 {
 		c.RememberedIDs = 1_000_000
 	}
@@ -46,7 +50,7 @@ func (c Config) withDefaults() Config {
 // Validate refuses values that can not work.
 func (c Config) Validate() error {
 	switch {
-	case c.Flush < 0 || c.Checkpoint < 0 || c.Heartbeat < 0 || c.Tick < 0:
+	case c.Flush < 0 || c.Checkpoint < 0 || c.Heartbeat < 0 || c.Tick < 0 || c.Observation < 0:
 		return errors.New("a duration is negative; leave it out for its default")
 	case c.RememberedIDs < 0 || c.BatchRows < 0:
 		return errors.New("a count is negative; leave it out for its default")

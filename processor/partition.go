@@ -81,7 +81,7 @@ func (w *worker) load(ctx context.Context) error {
 	partition := w.a.Partition
 	var horizon int64
 	err := w.p.persist(ctx, "load state", func(ctx context.Context) error {
-		w.core = core.New(core.Options{Grants: w.p.grants, Heartbeat: w.p.cfg.Heartbeat, Tick: w.p.cfg.Tick,
+		w.core = core.New(core.Options{Grants: w.p.grants, Heartbeat: w.p.cfg.Heartbeat, Tick: w.p.cfg.Tick, Observation: w.p.cfg.Observation,
 			OnDecision: w.p.metrics.decision})
 		w.seen = dedup.NewMemory(w.p.cfg.RememberedIDs)
 		var err error

@@ -51,7 +51,7 @@ func (d *Decoder) call(e *entry) *leastwisev1.Event {
 	ev.Resource = e.path
 	if e.path != "" || e.op != "" {
 		d.scratch = append(append(append(d.scratch[:0], e.op...), ' '), e.path...)
-		ev.Permission = d.names.get(d.scratch)
+		ev.Permission = d.composed.get(d.scratch)
 	}
 	ev.Error = string(e.failure)
 	switch {
@@ -60,13 +60,13 @@ func (d *Decoder) call(e *entry) *leastwisev1.Event {
 	case e.response:
 		ev.Outcome = leastwisev1.Outcome_OUTCOME_SUCCESS
 	}
-	ev.RemoteAddress = d.names.get(bounded(e.request.GetStringBytes("remote_address"), 64))
+	ev.RemoteAddress = d.names.get(e.request.GetStringBytes("remote_address"))
 	ev.Labels = map[string]string{}
 	d.requestLabels(ev.Labels, e)
 	if e.auth == nil {
 		return ev
 	}
-	ev.Principal = d.key(keyEntity, d.names.get(bounded(e.auth.GetStringBytes("entity_id"), maxID)))
+	ev.Principal = d.key(keyEntity, d.names.get(e.auth.GetStringBytes("entity_id")))
 	d.authLabels(ev.Labels, e.auth)
 	ev.GrantedBy = d.grantedBy(e.auth)
 	ev.Policies = d.texts(e.auth.GetArray("policies"))
@@ -140,7 +140,7 @@ func (d *Decoder) grantedBy(auth *fastjson.Value) []string {
 	var names []string
 	for _, policy := range auth.GetArray("policy_results", "granting_policies") {
 		if name := policy.GetStringBytes("name"); len(name) > 0 && len(names) < maxList {
-			names = append(names, d.names.get(bounded(name, maxLabel)))
+			names = append(names, d.names.get(name))
 		}
 	}
 	return names
@@ -152,7 +152,7 @@ func (d *Decoder) texts(values []*fastjson.Value) []string {
 	var texts []string
 	for _, v := range values[:min(len(values), maxList)] {
 		if text := v.GetStringBytes(); len(text) > 0 && !isHash(text) {
-			texts = append(texts, d.names.get(bounded(text, maxLabel)))
+			texts = append(texts, d.names.get(text))
 		}
 	}
 	return texts
@@ -190,10 +190,9 @@ func (d *Decoder) authLabels(labels map[string]string, auth *fastjson.Value) {
 }
 
 func (d *Decoder) label(labels map[string]string, name string, value []byte) {
-	if len(value) == 0 || isHash(value) || looksSecret(value) {
-		return
+	if text := d.labels.get(value); text != "" {
+		labels[name] = text
 	}
-	labels[name] = d.names.get(bounded(value, maxLabel))
 }
 
 // learn remembers which token a hash stands for, and gives again, with their credential, the events that waited for it.
@@ -201,9 +200,9 @@ func (d *Decoder) learn(dst []*leastwisev1.Event, token, accessor []byte) []*lea
 	if len(token) == 0 || len(accessor) == 0 {
 		return dst
 	}
-	for _, waited := range d.tokens.learn(token, d.names.get(bounded(accessor, maxID))) {
+	for _, waited := range d.tokens.learn(token, d.names.get(accessor)) {
 		known := proto.Clone(waited).(*leastwisev1.Event)
-		known.Credential = d.key(keyToken, d.names.get(bounded(accessor, maxID)))
+		known.Credential = d.key(keyToken, d.names.get(accessor))
 		delete(known.Labels, "target")
 		dst = append(dst, known)
 	}

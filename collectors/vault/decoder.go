@@ -58,9 +58,11 @@ type Options struct {
 type Decoder struct {
 	opts   Options
 	parser fastjson.Parser
-	names  *interner
-	tokens *tokenNames
-	recent recentIDs
+	// names are words of a record, bounded; labels those that are no hash and no secret; paths without tokens; composed
+	// what is built of such.
+	names, labels, paths, composed *interner
+	tokens                         *tokenNames
+	recent                         recentIDs
 	// scratch is for building strings that are then interned; only inside one Decode.
 	scratch  []byte
 	prefixes [4]string
@@ -79,7 +81,8 @@ func NewDecoder(opts Options) *Decoder {
 		opts.MaxDepth = 64
 	}
 	opts.Prefix = opts.Prefix[:min(len(opts.Prefix), 128)]
-	return &Decoder{opts: opts, names: newInterner(), tokens: newTokenNames(), prefixes: keyPrefixes(opts.Instance)}
+	return &Decoder{opts: opts, names: newInterner(cleanName), labels: newInterner(cleanLabel),
+		paths: newInterner(safePath), composed: newInterner(func(b []byte) string { return string(b) }), tokens: newTokenNames(), prefixes: keyPrefixes(opts.Instance)}
 }
 
 // Decode implements source.Decoder.
@@ -255,5 +258,5 @@ func (d *Decoder) key(kind keyKind, id string) string {
 	}
 	d.scratch = append(d.scratch[:0], d.prefixes[kind]...)
 	d.scratch = append(d.scratch, id...)
-	return d.names.get(d.scratch)
+	return d.composed.get(d.scratch)
 }

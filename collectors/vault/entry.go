@@ -42,12 +42,12 @@ const (
 
 // read fills the entry. Everything that decides event 0 is taken from what both lines of a call have in common.
 func (d *Decoder) read(e *entry) {
-	e.op = d.names.get(bounded(e.request.GetStringBytes("operation"), 32))
+	e.op = d.names.get(e.request.GetStringBytes("operation"))
 	path := e.request.GetStringBytes("path")
 	if space := e.request.GetStringBytes("namespace", "path"); len(space) > 0 {
 		path = bytes.TrimPrefix(path, space)
 	}
-	e.path = d.safePath(path)
+	e.path = d.paths.get(path)
 	e.failure = classify(e.root.GetStringBytes("error"))
 	e.auth = object(e.root.Get("auth"))
 	if e.response {
@@ -71,7 +71,7 @@ func (d *Decoder) read(e *entry) {
 	if len(caller) == 0 {
 		caller = e.request.GetStringBytes("client_token_accessor")
 	}
-	e.caller = d.names.get(bounded(caller, maxID))
+	e.caller = d.names.get(caller)
 }
 
 // isLogin tells a call that made the caller's token from nothing: the response line of a login has the new token as its
@@ -84,7 +84,7 @@ func isLogin(e *entry) bool {
 	if e.path == "sys/mfa/validate" {
 		return true
 	}
-	return e.newAuth != nil && e.auth.Get("policy_results") == nil && !strings.HasPrefix(e.path, "auth/token/") &&
+	return e.newAuth != nil && e.auth.Get("policy_results") == nil && true &&
 		bytes.Equal(e.newAuth.GetStringBytes("accessor"), e.auth.GetStringBytes("accessor"))
 }
 
@@ -170,14 +170,14 @@ const blanked = "(blanked)"
 var urlToken = []string{"auth/token/lookup/", "auth/token/renew/", "auth/token/revoke/", "auth/token/revoke-orphan/"}
 
 // safePath blanks tokens in a path. It is the only free text that is copied.
-func (d *Decoder) safePath(path []byte) string {
+func safePath(path []byte) string {
 	for _, p := range urlToken {
 		if len(path) > len(p) && string(path[:len(p)]) == p {
 			return p + blanked
 		}
 	}
 	if !looksSecret(path) {
-		return d.names.get(bounded(path, maxPath))
+		return cleanText(path, maxPath)
 	}
 	parts := strings.Split(string(path), "/")
 	for i, part := range parts {
@@ -227,3 +227,13 @@ func bounded(text []byte, limit int) []byte {
 }
 
 func cleanText(text []byte, limit int) string { return string(bounded(text, limit)) }
+
+func cleanName(text []byte) string { return cleanText(text, maxID) }
+
+// cleanLabel gives nothing for what must not be shown.
+func cleanLabel(text []byte) string {
+	if isHash(text) || looksSecret(text) {
+		return ""
+	}
+	return cleanText(text, maxLabel)
+}

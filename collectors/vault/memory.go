@@ -30,23 +30,29 @@ func (g *generations[V]) put(key string, v V) {
 	g.young[key] = v
 }
 
-// interner keeps one copy of texts that come again and again: keys, paths, mounts, names.
-type interner struct{ seen generations[string] }
+// interner keeps one copy of texts that come again and again: keys, paths, mounts, names. What is seen for the first
+// time is cleaned; after that a look-up is all it costs.
+type interner struct {
+	seen  generations[string]
+	clean func([]byte) string
+}
 
-func newInterner() *interner { return &interner{seen: newGenerations[string](8192)} }
+func newInterner(clean func([]byte) string) *interner {
+	return &interner{seen: newGenerations[string](8192), clean: clean}
+}
 
 func (n *interner) get(text []byte) string {
 	if len(text) == 0 {
 		return ""
 	}
 	if len(text) > 512 {
-		return string(text)
+		return n.clean(text)
 	}
 	if s, ok := n.seen.get(text); ok {
 		return s
 	}
-	s := string(text)
-	n.seen.put(s, s)
+	s := n.clean(text)
+	n.seen.put(string(text), s)
 	return s
 }
 

@@ -20,7 +20,7 @@ func (d *Decoder) outcomes(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 
 // token tells of the token that response.auth gives. A batch token has no accessor, so there is nothing to tell.
 func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
-	accessor := d.names.get(bounded(e.newAuth.GetStringBytes("accessor"), maxID))
+	accessor := d.names.get(e.newAuth.GetStringBytes("accessor"))
 	if accessor == "" {
 		return dst
 	}
@@ -64,7 +64,7 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 		life.NeverExpires = true
 	}
 	ev.Lifetime = life
-	ev.Principal = d.key(keyEntity, d.names.get(bounded(e.newAuth.GetStringBytes("entity_id"), maxID)))
+	ev.Principal = d.key(keyEntity, d.names.get(e.newAuth.GetStringBytes("entity_id")))
 	ev.Policies = d.texts(e.newAuth.GetArray("policies"))
 	d.describe(ev, e)
 	d.authLabels(ev.Labels, e.newAuth)
@@ -135,7 +135,7 @@ const (
 // wrapping tells of a wrapping token, and of the token inside, if there is one. Of a wrapped login the log shows the
 // inner token; of another its time to live is not in the log before it is unwrapped.
 func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
-	accessor := d.names.get(bounded(e.wrap.GetStringBytes("accessor"), maxID))
+	accessor := d.names.get(e.wrap.GetStringBytes("accessor"))
 	if accessor == "" {
 		return dst
 	}
@@ -157,7 +157,7 @@ func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 	outer.Labels["wrapping"] = "true"
 	dst = append(dst, outer)
 
-	wrapped := d.names.get(bounded(e.wrap.GetStringBytes("wrapped_accessor"), maxID))
+	wrapped := d.names.get(e.wrap.GetStringBytes("wrapped_accessor"))
 	if wrapped == "" {
 		return dst
 	}
@@ -173,7 +173,7 @@ func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 	inner.Parent, inner.Orphan = d.parentage(e)
 	inner.Lifetime = &leastwisev1.Lifetime{IssuedAt: timestamp(made)}
 	if string(e.granted.GetStringBytes("accessor")) == wrapped {
-		inner.Principal = d.key(keyEntity, d.names.get(bounded(e.granted.GetStringBytes("entity_id"), maxID)))
+		inner.Principal = d.key(keyEntity, d.names.get(e.granted.GetStringBytes("entity_id")))
 		inner.Policies = d.texts(e.granted.GetArray("policies"))
 		d.authLabels(inner.Labels, e.granted)
 		if ttl := seconds(e.granted.Get("token_ttl")); ttl > 0 {
@@ -241,7 +241,7 @@ func issuesCertificate(e *entry) bool {
 // describe gives an event of an outcome its action, path and labels.
 func (d *Decoder) describe(ev *leastwisev1.Event, e *entry) {
 	ev.Action, ev.Resource, ev.Outcome = e.op, e.path, leastwisev1.Outcome_OUTCOME_SUCCESS
-	ev.RemoteAddress = d.names.get(bounded(e.request.GetStringBytes("remote_address"), 64))
+	ev.RemoteAddress = d.names.get(e.request.GetStringBytes("remote_address"))
 	ev.Labels = map[string]string{}
 	if ev.Kind == leastwisev1.Event_ISSUED {
 		d.requestLabels(ev.Labels, e) // the mount that issued it; other calls go through mounts that say nothing of it

@@ -32,6 +32,8 @@ type Options struct {
 	Heartbeat time.Duration
 	// Tick is how exact deadlines are.
 	Tick time.Duration
+	// Observation is how far back use justifies scope: what was last used before does not.
+	Observation time.Duration
 	// OnDecision, if set, is told how long each evaluation took.
 	OnDecision func(took time.Duration, asked bool)
 }
@@ -67,7 +69,8 @@ type Entry struct {
 	settledAt int64 // when it was last looked at
 	askedAt   int64 // when free-form Rego, which names no thresholds, was last asked
 	due       int64 // the only deadline that counts; earlier entries in the wheel are stale
-	usedPerms int32 // granted permissions seen in use; -1 unknown
+	usedPerms int32 // granted permissions seen in use within the observation; -1 unknown
+	usedUntil int64 // when the first of them falls out of the observation; 0 never
 	marks     marks
 }
 
@@ -86,6 +89,9 @@ const (
 func New(opts Options) *Core {
 	if opts.Heartbeat == 0 {
 		opts.Heartbeat = time.Minute
+	}
+	if opts.Observation == 0 {
+		opts.Observation = 30 * 24 * time.Hour
 	}
 	if opts.Tick == 0 {
 		opts.Tick = time.Second
@@ -252,7 +258,10 @@ func (c *Core) Settle(ctx context.Context, now int64) error {
 }
 
 func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
-	c.refresh(e)
+	if e.usedUntil != 0 && now >= e.usedUntil {
+		e.marks |= markRescope
+	}
+	c.refresh(e, now)
 	c.tellExpiry(e, now)
 	if state := e.State(now); state == lifecycle.Revoked || state == lifecycle.Expired {
 		if len(e.Decided.Policies) > 0 || e.Decided.Revision != "" && e.Decided.Revision != "ended" {
@@ -285,7 +294,7 @@ func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
 	e.signature = signature
 	e.marks |= markSigned
 	e.marks &^= markAsk
-	next := nanosOf(e.index.NextCrossing(&values, lifecycle.Time(now)))
+	next := sooner(nanosOf(e.index.NextCrossing(&values, lifecycle.Time(now))), e.usedUntil)
 	if len(e.Decided.Policies) > 0 {
 		next = sooner(next, e.Decided.At+int64(c.opts.Heartbeat))
 	}

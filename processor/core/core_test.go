@@ -199,6 +199,37 @@ func TestAProposalKeepsWhatWasUsedAndNoMore(t *testing.T) {
 	}
 }
 
+func TestUseBeforeTheObservationJustifiesNothing(t *testing.T) {
+	w := newWorld(t, agePolicy, "")
+	w.core.opts.Observation = time.Hour
+	w.grants.Put(&pb.Grant{Id: "vault/default/policy/ingest", AsOf: at(0), Rules: []*pb.Rule{
+		{Resource: "secret/data/ingest/*", Capabilities: []string{"read"}},
+		{Resource: "secret/data/storage/*", Capabilities: []string{"create"}},
+	}})
+	w.issue("a", 0, 9*time.Hour)
+	use := func(permission string, after time.Duration) {
+		w.event(pb.Event_USED, "a", after, func(ev *pb.Event) { ev.Permission = permission })
+	}
+	use("create secret/data/storage/x", time.Minute)
+	use("read secret/data/ingest/x", 2*time.Hour)
+	got := w.settle(2*time.Hour + time.Minute)
+	if p := got[0].Proposal; len(p.Rules) != 1 || p.Rules[0].Resource != "secret/data/ingest/*" {
+		t.Fatalf("%v", p)
+	}
+	ratio := func(after time.Duration) float64 {
+		w.settle(after)
+		values := w.core.Values(w.core.Entry(key("a")), start.Add(after).UnixNano())
+		v, _ := values.Get(rego.UnusedPermissionRatio)
+		return v
+	}
+	if got := ratio(2*time.Hour + 2*time.Minute); got != 0.5 {
+		t.Fatalf("unused %v", got)
+	}
+	if got := ratio(4 * time.Hour); got != 1 {
+		t.Fatalf("unused %v after everything fell out of the observation", got)
+	}
+}
+
 func TestAnUnknownScopeIsNeverProposedOrCounted(t *testing.T) {
 	w := newWorld(t, agePolicy, "")
 	w.issue("a", 0, 5*time.Hour)

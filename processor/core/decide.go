@@ -98,9 +98,9 @@ func (c *Core) describe(e *Entry, now int64) *pb.Subject {
 // propose computes the scope that observed use justifies. The `default` policy stays with every token that has it, so
 // its permissions count on both sides.
 func (c *Core) propose(e *Entry, now int64) *pb.Proposal {
-	rules, incomplete := e.proposal(now)
+	rules, incomplete := c.proposal(e, now)
 	p := &pb.Proposal{Rules: scope.Proto(rules), Incomplete: incomplete,
-		ObservedFrom: stamp(e.FirstSeenAt), ObservedUntil: stamp(now)}
+		ObservedFrom: stamp(max(e.FirstSeenAt, now-int64(c.opts.Observation))), ObservedUntil: stamp(now)}
 	if e.Scope == nil || !e.Scope.Known {
 		return p
 	}

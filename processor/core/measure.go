@@ -11,16 +11,17 @@ import (
 )
 
 // refresh brings scope and owner up to what is known now.
-func (c *Core) refresh(e *Entry) {
+func (c *Core) refresh(e *Entry, now int64) {
 	if e.marks&markRescope == 0 {
 		return
 	}
 	e.marks &^= markRescope
 	key := e.ID()
 	e.Scope = c.opts.Grants.Scope(key.System, key.Instance, e.Policies)
-	e.usedPerms = -1
+	e.usedPerms, e.usedUntil = -1, 0
 	if e.Scope.Known && e.UsedComplete() {
-		e.usedPerms = int32(scope.Count(e.Scope.Use(usages(e))))
+		used, until := c.usages(e, now)
+		e.usedPerms, e.usedUntil = int32(scope.Count(e.Scope.Use(used))), until
 	}
 	c.identify(e)
 }
@@ -59,10 +60,15 @@ func (c *Core) subject(e *Entry) rego.Subject {
 	return sub
 }
 
-// usages lists what a credential was seen to do, in the scope's terms.
-func usages(e *Entry) []scope.Usage {
-	var out []scope.Usage
+// usages lists what a credential was seen to do within the observation, in the scope's terms, and when the first of it
+// falls out.
+func (c *Core) usages(e *Entry, now int64) (out []scope.Usage, until int64) {
 	for _, use := range e.Used() {
+		falls := use.LastAt + int64(c.opts.Observation)
+		if falls <= now {
+			continue
+		}
+		until = sooner(until, falls)
 		operation, folder, _ := strings.Cut(use.Permission, " ")
 		switch {
 		case use.Many:
@@ -74,7 +80,7 @@ func usages(e *Entry) []scope.Usage {
 			out = append(out, scope.Usage{Operation: operation, Path: folder + leaf})
 		}
 	}
-	return out
+	return out, until
 }
 
 // Values measures a credential. What is not known is left out, never zero.
@@ -148,8 +154,8 @@ func novelty(e *Entry, now int64) int {
 // UsedPermissions counts granted permissions seen in use; false if that is not known.
 func (e *Entry) UsedPermissions() (int, bool) { return int(e.usedPerms), e.usedPerms >= 0 }
 
-// Proposal is the scope that use so far would justify, and why it must not be applied by itself, if so.
-func (e *Entry) proposal(now int64) (rules []scope.Rule, incomplete string) {
+// proposal is the scope that use within the observation would justify, and why it must not be applied, if so.
+func (c *Core) proposal(e *Entry, now int64) (rules []scope.Rule, incomplete string) {
 	switch {
 	case e.Scope == nil || !e.Scope.Known:
 		incomplete = "scope unknown"
@@ -159,15 +165,18 @@ func (e *Entry) proposal(now int64) (rules []scope.Rule, incomplete string) {
 		return nil, incomplete
 	case !e.UsedComplete():
 		incomplete = "more distinct permissions used than are remembered"
-	case e.Uses == 0:
-		incomplete = "no use was seen"
 	}
-	return e.Scope.Use(usages(e)), incomplete
+	used, _ := c.usages(e, now)
+	rules = e.Scope.Use(used)
+	if len(rules) == 0 && incomplete == "" {
+		incomplete = "no use was seen within the observation"
+	}
+	return rules, incomplete
 }
 
 // Measure gives one credential as policies see it.
 func (c *Core) Measure(key string, now int64) (rego.Subject, rego.Values) {
 	e := c.Entry(key)
-	c.refresh(e)
+	c.refresh(e, now)
 	return c.subject(e), c.Values(e, now)
 }

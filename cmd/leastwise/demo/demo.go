@@ -107,7 +107,7 @@ func config(opts Options, vault *fleet.Site) allinone.Config {
 			Inventory: &vaultlog.InventoryConfig{Address: vault.Addr, Device: fleet.AuditDevice, Interval: 2 * time.Second, Rate: 500,
 				AppRole: &vaultlog.AppRole{RoleIDFile: vault.Collector.RoleIDFile, SecretIDFile: vault.Collector.SecretIDFile}}},
 		Processor: processor.Config{Flush: 200 * time.Millisecond, Checkpoint: time.Second, Heartbeat: 2 * time.Second,
-			Tick: 100 * time.Millisecond},
+			Tick: 100 * time.Millisecond, Observation: 4 * site.Day},
 		Policies: processor.PoliciesConfig{Dir: at("site", site.PoliciesDir)},
 		Catalog:  processor.CatalogConfig{Path: at("site", site.CatalogFile)},
 		Enforcer: enforcer.Config{Mode: "enforce", Budget: "100/h 100%", MaxDecisionAge: 10 * time.Second,
