@@ -36,7 +36,7 @@ func output(t *testing.T, dir string, env []string, name string, args ...string)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out, stderr.String())
+		t.Fatalf("%s %s: %v\n%.3000s%.3000s", name, strings.Join(args, " "), err, out, stderr.String())
 	}
 	return string(out)
 }

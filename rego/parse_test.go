@@ -127,6 +127,7 @@ func TestBadPoliciesAreRefusedWithLineKeyAndWhatWasExpected(t *testing.T) {
 		"only a comment":           {"# nothing\n", 1, []string{"at least one policy"}},
 		"NUL byte":                 {swap("Alert on", "Al\x00ert"), 3, []string{"UTF-8"}},
 		"invalid UTF-8":            {swap("Alert on", "Al\xffert"), 3, []string{"UTF-8"}},
+		"tab in a key":             {swap("description", "descrip\ttion"), 3, []string{"tab"}},
 		"anchor":                   {swap(`"vault"`, `&a "vault"`), 6, []string{"anchor"}},
 		"tag":                      {swap(`"vault"`, `!!str "vault"`), 6, []string{"tag"}},
 		"deep nesting":             {swap(`"vault"`, strings.Repeat("[", 100_000)), 6, []string{"nested too deep"}},

@@ -25,7 +25,7 @@ import (
 type flaky struct {
 	mu       sync.Mutex // guards what follows
 	stored   []stream.Message
-	failures []string // "before" or "after", for the next calls
+	failures []string // "before", "after" or "hang", for the next calls
 }
 
 func (f *flaky) Publish(ctx context.Context, messages ...stream.Message) error {
@@ -38,6 +38,12 @@ func (f *flaky) Publish(ctx context.Context, messages ...stream.Message) error {
 	}
 	if events && len(f.failures) > 0 {
 		how, f.failures = f.failures[0], f.failures[1:]
+	}
+	if how == "hang" { // the broker is away until the caller gives up
+		f.mu.Unlock()
+		<-ctx.Done()
+		f.mu.Lock()
+		return ctx.Err()
 	}
 	if how != "before" {
 		f.stored = append(f.stored, messages...)
@@ -240,6 +246,30 @@ func TestCheckpointMovesOnlyAfterWhatItCoversIsPublished(t *testing.T) {
 	if got := len(broker.events(t)); got != len(want) {
 		t.Errorf("%d events, want %d", got, len(want))
 	}
+}
+
+func TestWhatWasNotPublishedWhenTheCollectorEndedComesAfterTheNextStart(t *testing.T) {
+	lines := recordedLines(t)
+	want := ids(merged(t, Options{}, lines))
+	dir := t.TempDir()
+	log := filepath.Join(dir, "audit.log")
+	if err := os.WriteFile(log, append(bytes.Join(lines, []byte("\n")), '\n'), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broker := &flaky{failures: []string{"", "hang"}}
+	cfg := Config{File: log, BatchRecords: 40}
+	_, stop := running(t, cfg, Deps{Stream: broker, DataDir: dir})
+	eventually(t, "the second batch hangs", func() bool {
+		broker.mu.Lock()
+		defer broker.mu.Unlock()
+		return len(broker.failures) == 0
+	})
+	stop()
+	if missingIDs(want, ids(broker.events(t))) == 0 {
+		t.Fatal("everything was published before the collector ended: the test shows nothing")
+	}
+	running(t, cfg, Deps{Stream: broker, DataDir: dir})
+	eventually(t, "the rest is published", func() bool { return missingIDs(want, ids(broker.events(t))) == 0 })
 }
 
 func TestTroubleIsSaidAndTakenBack(t *testing.T) {

@@ -84,7 +84,7 @@ func isLogin(e *entry) bool {
 	if e.path == "sys/mfa/validate" {
 		return true
 	}
-	return e.newAuth != nil && e.auth.Get("policy_results") == nil && true &&
+	return e.newAuth != nil && e.auth.Get("policy_results") == nil && !strings.HasPrefix(e.path, "auth/token/") &&
 		bytes.Equal(e.newAuth.GetStringBytes("accessor"), e.auth.GetStringBytes("accessor"))
 }
 

@@ -21,8 +21,11 @@ vault audit list 2>/dev/null | grep -q '^file/' || vault audit enable file file_
 vault auth tune -audit-non-hmac-request-keys=accessor token/
 vault auth list | grep -q '^approle/' || vault auth enable approle
 
-role() { # role NAME DIR
-	vault policy write "$1" "$here/$1.hcl"
+# Re-issued tokens are made through this role: policies leastwise-* only, and no children of the enforcer's own token.
+vault write auth/token/roles/leastwise allowed_policies_glob=leastwise-* orphan=true renewable=true token_explicit_max_ttl=24h
+
+role() { # role NAME DIR FILE; NAME must not begin with "leastwise-": policies of that name the enforcer may write
+	vault policy write "$1" "$here/$3"
 	vault write "auth/approle/role/$1" token_policies="$1" token_ttl=20m token_max_ttl=24h secret_id_num_uses=0
 	mkdir -p "$2"
 	(
@@ -32,6 +35,6 @@ role() { # role NAME DIR
 	)
 	if [ -n "${OWNER:-}" ]; then chown "$OWNER" "$2" "$2/role_id" "$2/secret_id"; fi
 }
-role leastwise-collector "$COLLECTOR_DIR"
-role leastwise-enforcer "$ENFORCER_DIR"
+role collector-of-leastwise "$COLLECTOR_DIR" collector.hcl
+role enforcer-of-leastwise "$ENFORCER_DIR" enforcer.hcl
 echo "Vault is ready for Leastwise"

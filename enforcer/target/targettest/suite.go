@@ -30,6 +30,8 @@ type World struct {
 	Unknown target.Credential
 	// Foreign is a key of another issuer.
 	Foreign target.Credential
+	// NotCounted: New makes a kind that Live does not count.
+	NotCounted bool
 }
 
 // Run checks the contract. open makes a fresh world for each check.
@@ -113,6 +115,9 @@ func Run(t *testing.T, open func(t *testing.T) World) {
 		}
 	})
 	check("live count follows", func(t *testing.T, w World) {
+		if w.NotCounted {
+			t.Skip("this kind is not counted")
+		}
 		before := live(t, w)
 		c, _ := w.New(t)
 		if now := live(t, w); now != before+1 {

@@ -37,7 +37,7 @@ func TestRealVaultHoldsTheContract(t *testing.T) {
 	})
 	t.Run("leases", func(t *testing.T) {
 		targettest.Run(t, func(t *testing.T) targettest.World {
-			return targettest.World{Target: counts{s.target(t)}, Foreign: foreign, New: func(t *testing.T) (target.Credential, func() bool) {
+			return targettest.World{Target: s.target(t), NotCounted: true, Foreign: foreign, New: func(t *testing.T) (target.Credential, func() bool) {
 				secret := s.write(t, "pki/issue/leased", map[string]any{"common_name": "a.example"})
 				return target.Credential{Key: "vault/default/lease/" + secret.LeaseID}, func() bool {
 					_, err := s.root.Logical().Write("sys/leases/lookup", map[string]any{"lease_id": secret.LeaseID})
@@ -48,7 +48,7 @@ func TestRealVaultHoldsTheContract(t *testing.T) {
 	})
 	t.Run("certificates", func(t *testing.T) {
 		targettest.Run(t, func(t *testing.T) targettest.World {
-			return targettest.World{Target: counts{s.target(t)}, Foreign: foreign,
+			return targettest.World{Target: s.target(t), NotCounted: true, Foreign: foreign,
 				Unknown: target.Credential{Key: "vault/default/certificate/11:22", Labels: map[string]string{"mount_point": "pki/"}},
 				New: func(t *testing.T) (target.Credential, func() bool) {
 					secret := s.write(t, "pki/issue/plain", map[string]any{"common_name": "a.example"})
@@ -391,7 +391,3 @@ func TestRealVaultOwnTokenThatEndsIsReplaced(t *testing.T) {
 		t.Errorf("protected %v, then %v, %v", before, after, err)
 	}
 }
-
-// counts stands in for the number of live credentials of a kind that Live does
-// not count: tokens are what budgets are a share of.
-type counts struct{ *Target }

@@ -1,0 +1,19 @@
+# The inventory of the Leastwise collector: it reads, and changes nothing.
+
+# list live tokens
+path "auth/token/accessors" { capabilities = ["list", "sudo"] }
+
+# times, policies and role of a token
+path "auth/token/lookup-accessor" { capabilities = ["update"] }
+
+# name them as the audit log does
+path "sys/audit-hash/file" { capabilities = ["update"] }
+
+# know what policies permit
+path "sys/policies/acl/*" { capabilities = ["read"] }
+
+# see the own token
+path "auth/token/lookup-self" { capabilities = ["read"] }
+
+# renew the own token
+path "auth/token/renew-self" { capabilities = ["update"] }

@@ -1,1 +1,0 @@
-path "auth/token/accessors" { capabilities = ["list", "sudo"] }
