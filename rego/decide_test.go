@@ -71,6 +71,27 @@ func TestMetricOfAnotherSourceDoesNotApply(t *testing.T) {
 	}
 }
 
+func TestPolicyThatNeedsAMetricOfAnotherSourceDoesNotApply(t *testing.T) {
+	set := load(t, map[string]string{"p.yaml": `policy_id: p
+match: all
+metrics:
+  - {name: credential_age, source: any, threshold: 1h, condition: greater_than}
+  - {name: novelty, source: vault, threshold: 2, condition: greater_than}
+action: [{severity: low}]
+`})
+	if got := set.Index(&Subject{Source: "vault"}).Policies(); len(got) != 1 {
+		t.Errorf("vault: %v", got)
+	}
+	if got := set.Index(&Subject{Source: "spire"}).Policies(); len(got) != 0 {
+		t.Errorf("spire: %v; expected none", got)
+	}
+	var v Values
+	v.Set(CredentialAge, 7200)
+	if r := evaluate(t, set, &Subject{Source: "spire"}, &v); r.Asked || len(r.Unknowns) > 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestFurthestMetricIsTold(t *testing.T) {
 	set := load(t, map[string]string{"p.yaml": `policy_id: p
 metrics:

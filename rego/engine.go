@@ -102,7 +102,7 @@ func (r *reloader) reload(ctx context.Context) bool {
 	}
 	if state := string(hash[:]); state != r.refused {
 		before := e.Current()
-		if err := e.adopt(ctx, &snap); err != nil && false {
+		if err := e.adopt(ctx, &snap); err != nil {
 			r.refuse(state, err)
 			return true
 		}

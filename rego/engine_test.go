@@ -175,3 +175,40 @@ func TestNoPoliciesDecideNothing(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestEachBadStateIsToldOnce(t *testing.T) {
+	dir := t.TempDir()
+	long := time.Now().Add(-time.Hour)
+	put := func(text string) {
+		write(t, dir, map[string]string{"a.yaml": text})
+		if err := os.Chtimes(filepath.Join(dir, "a.yaml"), long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(example)
+	engine, err := New(context.Background(), Options{PolicyDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	r := reloader{engine: engine, changed: func(*Set) { told = append(told, "changed") }, failed: func(err error) {
+		if err == nil {
+			told = append(told, "well")
+		} else {
+			told = append(told, "bad")
+		}
+	}}
+	for _, text := range []string{example, "x", "x", "y", example, example, strings.Replace(example, "1h", "2h", 1), "# note\n" + strings.Replace(example, "1h", "2h", 1)} {
+		put(text)
+		if !r.reload(context.Background()) {
+			t.Fatal("files an hour old are not taken for written")
+		}
+	}
+	if got := strings.Join(told, " "); got != "bad bad well changed" {
+		t.Errorf("told %q", got)
+	}
+	write(t, dir, map[string]string{"a.yaml": example})
+	if r.reload(context.Background()) {
+		t.Error("a file written this moment was read as if it were complete")
+	}
+}

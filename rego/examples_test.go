@@ -181,3 +181,22 @@ func TestCatalogSchemaAcceptsTheExampleAndRefusesMistakes(t *testing.T) {
 		}
 	}
 }
+
+// The README shows every key there is; what it shows must load.
+func TestReferenceInTheReadmeLoads(t *testing.T) {
+	data, err := os.ReadFile(examples + "/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(data), "```yaml\n")
+	text, _, _ := strings.Cut(rest, "```")
+	policies, err := ParsePolicies("README.md", []byte(strings.Replace(text, `revoke_untold: "..."`, `revoke_untold: "in three words"`, 1)))
+	if err != nil || len(policies) != 1 {
+		t.Fatal(err)
+	}
+	for _, m := range metricNames {
+		if !strings.Contains(string(data), m) {
+			t.Errorf("metric %s is not explained", m)
+		}
+	}
+}

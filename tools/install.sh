@@ -10,7 +10,7 @@ pin=$(cat "$here/$module/go.mod" "$here/$module/go.sum" | cksum)
 if [ "$(cat "$dir/.pin" 2>/dev/null || true)" != "$pin" ]; then
 	echo "building the tools of tools/$module into $dir: once, takes a few minutes" >&2
 	mkdir -p "$dir"
-	(cd "$here/$module" && GOWORK=off GOFLAGS=-buildvcs=false GOBIN=$dir go install tool) >&2
+	(cd "$here/$module" && GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0 GOBIN=$dir go install tool) >&2
 	echo "$pin" >"$dir/.pin" # last: an interrupted build is begun again
 fi
 echo "$dir"

@@ -24,7 +24,7 @@ if [ $# -eq 0 ]; then
 	"$here/proto.sh" breaking || failed=1
 	if command -v shellcheck >/dev/null; then
 		step shell
-		shellcheck tools/*.sh .ci/run || failed=1
+		shellcheck tools/*.sh deploy/*.sh deploy/vault/*.sh .ci/run || failed=1
 	fi
 fi
 exit $failed

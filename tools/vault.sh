@@ -20,7 +20,7 @@ trap 'rm -rf "$work"' EXIT
 cp "$here"/vault/{go.mod,go.sum,tools.go} "$work"
 chmod u+w "$work"/*
 cd "$work"
-export GOWORK=off GOFLAGS=-mod=mod
+export GOWORK=off GOFLAGS=-mod=mod CGO_ENABLED=0
 mkdir -p "$(dirname "$vault")"
 
 echo "  fetching the source" >&2

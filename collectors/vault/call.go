@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"encoding/binary"
 	"strings"
 	"time"
 
@@ -21,8 +22,8 @@ func (d *Decoder) events(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Even
 	if e.response && e.lastUse() {
 		dst = append(dst, d.spent(e))
 	}
-	if e.login {
-		return dst
+	if e.login || d.opts.Pairing && e.response && !e.unpaired && d.recent.has(e.id) {
+		return dst // a login's caller is nobody; of a pair, the request line has told already
 	}
 	dst = d.learn(dst, e.auth.GetStringBytes("client_token"), e.auth.GetStringBytes("accessor"))
 	return d.learn(dst, e.request.GetStringBytes("client_token"), e.request.GetStringBytes("client_token_accessor"))
@@ -50,8 +51,7 @@ func (d *Decoder) call(e *entry) *leastwisev1.Event {
 	ev.Action = e.op
 	ev.Resource = e.path
 	if e.path != "" || e.op != "" {
-		d.scratch = append(append(append(d.scratch[:0], e.op...), ' '), e.path...)
-		ev.Permission = d.composed.get(d.scratch)
+		ev.Permission = e.op + " " + e.path
 	}
 	ev.Error = string(e.failure)
 	switch {
@@ -61,18 +61,55 @@ func (d *Decoder) call(e *entry) *leastwisev1.Event {
 		ev.Outcome = leastwisev1.Outcome_OUTCOME_SUCCESS
 	}
 	ev.RemoteAddress = d.names.get(e.request.GetStringBytes("remote_address"))
-	ev.Labels = map[string]string{}
-	d.requestLabels(ev.Labels, e)
+	same := d.sameOfCalls(e)
+	ev.Labels, ev.Policies = same.labels, same.policies
 	if e.auth == nil {
 		return ev
 	}
-	ev.Principal = d.key(keyEntity, d.names.get(e.auth.GetStringBytes("entity_id")))
-	d.authLabels(ev.Labels, e.auth)
+	ev.Principal = d.key(keyEntity, cleanName(e.auth.GetStringBytes("entity_id")))
 	ev.GrantedBy = d.grantedBy(e.auth)
-	ev.Policies = d.texts(e.auth.GetArray("policies"))
 	ev.Lifetime = d.lifetimeSeen(e)
 	return ev
 }
+
+// callFacts are what one call after another of one token through one mount says again. They are shared by those events
+// and never changed.
+type callFacts struct {
+	labels   map[string]string
+	policies []string
+}
+
+// sameOfCalls finds the facts of a call by the text that they are made of.
+func (d *Decoder) sameOfCalls(e *entry) callFacts {
+	key := d.scratch[:0]
+	for _, part := range [...][]byte{e.request.GetStringBytes("mount_point"), e.request.GetStringBytes("mount_type"),
+		e.request.GetStringBytes("namespace", "path"), e.auth.GetStringBytes("display_name"), e.auth.GetStringBytes("token_type")} {
+		key = binary.AppendUvarint(key, uint64(len(part)))
+		key = append(key, part...)
+	}
+	for _, policy := range e.auth.GetArray("policies") {
+		key = policy.MarshalTo(key)
+	}
+	if metadata := e.auth.Get("metadata"); metadata != nil {
+		key = metadata.MarshalTo(append(key, ' '))
+	}
+	d.scratch = key
+	if known, ok := d.calls.get(key); ok {
+		return known
+	}
+	facts := callFacts{labels: map[string]string{}}
+	d.requestLabels(facts.labels, e)
+	if e.auth != nil {
+		d.authLabels(facts.labels, e.auth)
+		facts.policies = d.texts(e.auth.GetArray("policies"))
+	}
+	if len(key) <= maxFactsKey {
+		d.calls.put(string(key), facts)
+	}
+	return facts
+}
+
+const maxFactsKey = 2048
 
 func (d *Decoder) callKind(e *entry) leastwisev1.Event_Kind {
 	switch {
@@ -112,11 +149,18 @@ func (d *Decoder) lifetimeSeen(e *entry) *leastwisev1.Lifetime {
 	if err != nil {
 		return nil
 	}
-	life := &leastwisev1.Lifetime{IssuedAt: timestamppb.New(issued)}
+	b := &struct {
+		life            leastwisev1.Lifetime
+		issued, expires timestamppb.Timestamp
+	}{} // one allocation
+	b.issued.Seconds, b.issued.Nanos = issued.Unix(), int32(issued.Nanosecond())
+	life := &b.life
+	life.IssuedAt = &b.issued
 	switch ttl := e.auth.GetInt64("token_ttl"); {
 	case ttl > 0 && ttl <= maxSeconds:
 		if end := issued.Add(time.Duration(ttl) * time.Second); !e.at.After(end.Add(time.Second)) {
-			life.ExpiresAt = timestamppb.New(end)
+			b.expires.Seconds, b.expires.Nanos = end.Unix(), int32(end.Nanosecond())
+			life.ExpiresAt = &b.expires
 		}
 	case ttl == 0 && hasRoot(e.auth):
 		life.NeverExpires = true
@@ -200,9 +244,9 @@ func (d *Decoder) learn(dst []*leastwisev1.Event, token, accessor []byte) []*lea
 	if len(token) == 0 || len(accessor) == 0 {
 		return dst
 	}
-	for _, waited := range d.tokens.learn(token, d.names.get(accessor)) {
+	for _, waited := range d.tokens.learn(token, accessor) {
 		known := proto.Clone(waited).(*leastwisev1.Event)
-		known.Credential = d.key(keyToken, d.names.get(accessor))
+		known.Credential = d.key(keyToken, cleanName(accessor))
 		delete(known.Labels, "target")
 		dst = append(dst, known)
 	}

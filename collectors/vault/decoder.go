@@ -58,11 +58,12 @@ type Options struct {
 type Decoder struct {
 	opts   Options
 	parser fastjson.Parser
-	// names are words of a record, bounded; labels those that are no hash and no secret; paths without tokens; composed
-	// what is built of such.
-	names, labels, paths, composed *interner
-	tokens                         *tokenNames
-	recent                         recentIDs
+	// names are words of a record that come again and again, bounded; labels those that are no hash and no secret. What
+	// differs from credential to credential is not kept: a busy site has more of them than any cache.
+	names, labels *interner
+	calls         generations[callFacts]
+	tokens        *tokenNames
+	recent        recentIDs
 	// scratch is for building strings that are then interned; only inside one Decode.
 	scratch  []byte
 	prefixes [4]string
@@ -82,7 +83,8 @@ func NewDecoder(opts Options) *Decoder {
 	}
 	opts.Prefix = opts.Prefix[:min(len(opts.Prefix), 128)]
 	return &Decoder{opts: opts, names: newInterner(cleanName), labels: newInterner(cleanLabel),
-		paths: newInterner(safePath), composed: newInterner(func(b []byte) string { return string(b) }), tokens: newTokenNames(), prefixes: keyPrefixes(opts.Instance)}
+		tokens: newTokenNames(),
+		calls:  newGenerations[callFacts](2048), prefixes: keyPrefixes(opts.Instance)}
 }
 
 // Decode implements source.Decoder.
@@ -256,7 +258,5 @@ func (d *Decoder) key(kind keyKind, id string) string {
 	if id == "" {
 		return ""
 	}
-	d.scratch = append(d.scratch[:0], d.prefixes[kind]...)
-	d.scratch = append(d.scratch, id...)
-	return d.composed.get(d.scratch)
+	return d.prefixes[kind] + id
 }

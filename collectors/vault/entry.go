@@ -47,7 +47,7 @@ func (d *Decoder) read(e *entry) {
 	if space := e.request.GetStringBytes("namespace", "path"); len(space) > 0 {
 		path = bytes.TrimPrefix(path, space)
 	}
-	e.path = d.paths.get(path)
+	e.path = safePath(path)
 	e.failure = classify(e.root.GetStringBytes("error"))
 	e.auth = object(e.root.Get("auth"))
 	if e.response {
@@ -71,7 +71,7 @@ func (d *Decoder) read(e *entry) {
 	if len(caller) == 0 {
 		caller = e.request.GetStringBytes("client_token_accessor")
 	}
-	e.caller = d.names.get(caller)
+	e.caller = cleanName(caller)
 }
 
 // isLogin tells a call that made the caller's token from nothing: the response line of a login has the new token as its

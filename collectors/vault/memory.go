@@ -95,14 +95,14 @@ func newTokenNames() *tokenNames {
 }
 
 // learn returns the events that waited for this name.
-func (t *tokenNames) learn(hash []byte, accessor string) []*leastwisev1.Event {
-	if len(hash) == 0 || accessor == "" || !isHash(hash) {
+func (t *tokenNames) learn(hash, accessor []byte) []*leastwisev1.Event {
+	if len(hash) == 0 || len(accessor) == 0 || !isHash(hash) {
 		return nil
 	}
-	if known, ok := t.accessors.get(hash); ok && known == accessor {
+	if known, ok := t.accessors.get(hash); ok && known == string(accessor) {
 		return nil
 	}
-	t.accessors.put(string(hash), accessor)
+	t.accessors.put(string(hash), cleanName(accessor))
 	waited := t.waiting[string(hash)]
 	delete(t.waiting, string(hash))
 	t.count -= len(waited)

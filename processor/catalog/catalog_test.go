@@ -136,6 +136,31 @@ func TestTwoOwnersGetNeither(t *testing.T) {
 	}
 }
 
+func TestOwnersAloneMakeAConflict(t *testing.T) {
+	got := mustLoad(t, small).Resolve(Query{Principal: "vault/prod/entity/e-9", Labels: map[string]string{"display_name": "approle-diag"}})
+	if got.Owner != nil || !strings.Contains(got.Conflict, "owner payments") || !strings.Contains(got.Conflict, "owner sre") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestEverythingWithinOneEntryMustHold(t *testing.T) {
+	c := mustLoad(t, `owners: [{id: o}]
+agents:
+  - {id: a, owner: o, match: [{vault_entity: e, vault_role: {mount: approle, role: r}, label: {x: "1"}}]}
+`)
+	for want, labels := range map[bool][]map[string]string{
+		true: {{"role_name": "r", "mount_point": "auth/approle/", "x": "1"}},
+		false: {{"role_name": "r", "mount_point": "auth/other/", "x": "1"}, {"role_name": "q", "mount_point": "auth/approle/", "x": "1"},
+			{"role_name": "r", "mount_point": "auth/approle/"}, {}},
+	} {
+		for _, l := range labels {
+			if got := c.Resolve(Query{Principal: "vault/default/entity/e", Labels: l}); (got.Agent != nil) != want {
+				t.Errorf("%v: %+v", l, got)
+			}
+		}
+	}
+}
+
 func TestTwoSystemsOfRecordAreAConflict(t *testing.T) {
 	c := mustLoad(t, strings.Replace(small, "  - id: reader\n    owner: payments\n", "  - id: reader\n    owner: payments\n    system: other\n", 1)+
 		"---\nsystems: [{id: other}]\n")

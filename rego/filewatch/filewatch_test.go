@@ -85,7 +85,8 @@ func TestBusyNeighboursDoNotHideAChange(t *testing.T) {
 }
 
 func TestRefusedCallIsRepeated(t *testing.T) {
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithTimeout(context.Background(), poll/2)
+	defer stop()
 	n := 0
 	err := Watch(ctx, []string{t.TempDir()}, func() bool {
 		n++

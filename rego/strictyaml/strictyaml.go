@@ -191,4 +191,3 @@ func (n Node) File() string { return n.file }
 func (n Node) Errorf(format string, args ...any) error {
 	return &Error{File: n.file, Line: n.line, Key: n.key, Text: fmt.Sprintf(format, args...)}
 }
-

@@ -46,9 +46,12 @@ func Run(ctx context.Context, opts Options, w io.Writer) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if err := writePolicies(filepath.Join(opts.Dir, "policies")); err != nil {
+		return false, err
+	}
 	var figures []figure
 	for _, measure := range []func(context.Context, Options, string, fleet.AuditTruth) ([]figure, error){
-		normalising, pipeline, decisions, memory,
+		normalising, decisions, memory, pipeline,
 	} {
 		measured, err := measure(ctx, opts, logFile, truth)
 		if err != nil {

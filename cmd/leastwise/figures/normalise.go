@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fastjson"
@@ -24,34 +25,43 @@ func normalising(_ context.Context, opts Options, logFile string, _ fleet.AuditT
 		return nil, err
 	}
 	opts.Progress("normalising %d lines of %d bytes, in turn with a bare parse", len(lines), size)
-	var decoding, parsing time.Duration
+	var decoding, parsing time.Duration // of processor time, so that other programs on the machine do not count
 	var parser fastjson.Parser
 	var events []*pb.Event
 	const rounds = 5
 	for range rounds {
 		decoder := vault.NewDecoder(vault.Options{Pairing: true})
-		began := time.Now()
+		began := processorTime()
 		for _, line := range lines {
 			if events, err = decoder.Decode(events[:0], source.Record{Bytes: line, Position: "audit.log:0"}); err != nil {
 				return nil, fmt.Errorf("normalise: %w", err)
 			}
 		}
-		decoding += time.Since(began)
-		began = time.Now()
+		decoding += processorTime() - began
+		began = processorTime()
 		for _, line := range lines {
 			if _, err := parser.ParseBytes(line); err != nil {
 				return nil, fmt.Errorf("parse: %w", err)
 			}
 		}
-		parsing += time.Since(began)
+		parsing += processorTime() - began
 	}
 	rate := float64(rounds*len(lines)) / decoding.Seconds()
 	return []figure{
 		{name: "Vault audit lines normalised", value: rate, unit: "lines/s", budget: 150_000,
-			note: fmt.Sprintf("one core, lines of %d bytes", size)},
+			note: fmt.Sprintf("a second of one core, lines of %d bytes, request and response paired", size)},
 		{name: "… as a share of fastjson's bare parse", value: parsing.Seconds() / decoding.Seconds(), unit: "×", budget: 0.5,
 			note: "same lines, in turns"},
 	}, nil
+}
+
+// processorTime is what this process has used so far, the garbage collector's share included.
+func processorTime() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		panic("getrusage: " + err.Error()) // only for a bad argument
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 func sample(logFile string) (lines [][]byte, size int, err error) {

@@ -27,10 +27,6 @@ func pipeline(ctx context.Context, opts Options, logFile string, _ fleet.AuditTr
 	if err != nil {
 		return nil, err
 	}
-	policies := filepath.Join(opts.Dir, "policies")
-	if err := writePolicies(policies); err != nil {
-		return nil, err
-	}
 	opts.Progress("sending %d events through the pipeline", want)
 	env := daemon.NewEnv("bench", slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	env.Listen = daemon.NoListen
@@ -39,7 +35,7 @@ func pipeline(ctx context.Context, opts Options, logFile string, _ fleet.AuditTr
 		Kafka:          stream.Config{Embedded: true, Partitions: 4},
 		ClickHouse:     store.Config{Embedded: true},
 		VaultCollector: vault.Config{Instance: "bench", File: logFile, BatchRecords: 5000},
-		Policies:       processor.PoliciesConfig{Dir: policies},
+		Policies:       processor.PoliciesConfig{Dir: filepath.Join(opts.Dir, "policies")},
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -70,10 +66,19 @@ func pipeline(ctx context.Context, opts Options, logFile string, _ fleet.AuditTr
 var errDone = errors.New("all events are there")
 
 func waitForEvents(ctx context.Context, db *store.DB, want uint64, done func()) error {
-	ticker := time.NewTicker(50 * time.Millisecond)
+	ticker := time.NewTicker(250 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		var n uint64
+		if err := db.QueryRow(ctx, "SELECT count() FROM events").Scan(&n); err != nil { // counted from metadata
+			return fmt.Errorf("count events: %w", err)
+		}
+		if n < want {
+			if err := sleep(ctx, ticker); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := db.QueryRow(ctx, "SELECT count() FROM events WHERE position != 'derived'").Scan(&n); err != nil {
 			return fmt.Errorf("count events: %w", err)
 		}
@@ -84,11 +89,18 @@ func waitForEvents(ctx context.Context, db *store.DB, want uint64, done func()) 
 			}
 			return errDone
 		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := sleep(ctx, ticker); err != nil {
+			return err
 		}
+	}
+}
+
+func sleep(ctx context.Context, ticker *time.Ticker) error {
+	select {
+	case <-ticker.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

@@ -114,13 +114,10 @@ func (t *Target) call(ctx context.Context, r request) (*api.Secret, error) {
 func (t *Target) send(ctx context.Context, token string, r request) (*api.Secret, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
-	client, err := t.client.CloneWithHeaders()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.step, err)
-	}
-	client.SetToken(token)
-	inNamespace(client, t.cfg.Namespace)
-	req := client.NewRequest(r.method, "/v1/"+r.path)
+	req := t.client.NewRequest(r.method, "/v1/"+r.path)
+	// The library clones clients without their redirect setting; the token is
+	// the request's own instead.
+	req.ClientToken = token
 	req.WrapTTL = r.wrapTTL
 	if r.body != nil {
 		if err := req.SetJSONBody(r.body); err != nil {
@@ -128,15 +125,20 @@ func (t *Target) send(ctx context.Context, token string, r request) (*api.Secret
 		}
 	}
 	//nolint:staticcheck // Logical() answers a 404 with nil and loses its text; this call keeps it.
-	resp, err := client.RawRequestWithContext(ctx, req)
+	resp, err := t.client.RawRequestWithContext(ctx, req)
 	if resp != nil {
 		defer resp.Body.Close()
 	}
 	if err != nil {
 		return nil, t.classify(r, err)
 	}
-	if resp.StatusCode == http.StatusNoContent {
+	switch {
+	case resp.StatusCode == http.StatusNoContent:
 		return nil, nil
+	case resp.StatusCode/100 != 2:
+		// A redirect is an answer without error for the library. Following it
+		// would carry the token to a host nobody configured.
+		return nil, &target.Error{Op: r.step, Err: fmt.Errorf("Vault redirects (%d): set enforcer.vault.address to the active node or the load balancer", resp.StatusCode)}
 	}
 	secret, err := api.ParseSecret(resp.Body)
 	if err != nil {

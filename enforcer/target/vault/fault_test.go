@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -47,6 +48,12 @@ func refuse(w http.ResponseWriter, code int, errors ...string) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"errors": errors})
 }
 
+// hang answers nothing until the client has gone.
+func hang(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // the server notices it only then
+	<-r.Context().Done()
+}
+
 var tokenCred = target.Credential{Key: "vault/default/token/abc"}
 
 func TestEachFailureHasItsKindAndNeverCountsAsGone(t *testing.T) {
@@ -61,12 +68,15 @@ func TestEachFailureHasItsKindAndNeverCountsAsGone(t *testing.T) {
 		"permission denied": {func(w http.ResponseWriter, _ *http.Request) { refuse(w, 403, "permission denied") }, target.Permission, `"update" on "auth/token/lookup-accessor"`},
 		"bad request":       {func(w http.ResponseWriter, _ *http.Request) { refuse(w, 400, "missing accessor") }, target.Impossible, "400"},
 		"not found":         {func(w http.ResponseWriter, _ *http.Request) { refuse(w, 404) }, target.Impossible, "404"},
-		"redirect":          {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 307) }, target.Impossible, ""},
+		"redirect":          {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 307) }, target.Retryable, "redirects"},
 		"not JSON":          {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, target.Retryable, "can not be read"},
-		"a proxy's page":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); fmt.Fprint(w, "<html>bad gateway</html>") }, target.Retryable, "502"},
-		"another token":     {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"data":{"accessor":"xyz"}}`) }, target.Retryable, "another token"},
-		"no answer":         {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, target.Retryable, "no answer in time"},
-		"cut off":           {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, target.Retryable, "no answer"},
+		"a proxy's page": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(502)
+			fmt.Fprint(w, "<html>bad gateway</html>")
+		}, target.Retryable, "502"},
+		"another token": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"data":{"accessor":"xyz"}}`) }, target.Retryable, "another token"},
+		"no answer":     {hang, target.Retryable, "no answer in time"},
+		"cut off":       {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, target.Retryable, "no answer"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
