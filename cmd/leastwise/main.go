@@ -24,6 +24,7 @@ type cli struct {
 	Rollback  rollbackCommand  `cmd:"" help:"Undo a re-issue: put back the policies that it replaced."`
 	Audit     auditCommand     `cmd:"" help:"Prove the audit log."`
 	Demo      demoCommand      `cmd:"" help:"Watch the whole loop on a real Vault with a fleet of agents."`
+	Doctor    doctorCommand    `cmd:"" help:"Tell what the enforcer lacks at Vault, and print the Vault policy it needs."`
 	Bench     benchCommand     `cmd:"" help:"Measure what this machine reaches, figure by figure, against the budgets."`
 	Version   kong.VersionFlag `help:"Print the version and end."`
 }

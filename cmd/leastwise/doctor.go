@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	vaulttarget "github.com/leastwise/leastwise/enforcer/target/vault"
+	"github.com/leastwise/leastwise/internal/daemon"
+)
+
+type doctorCommand struct{ configFlag }
+
+// Run asks every configured Vault what the enforcer lacks there, and prints the policy it needs. It changes nothing.
+func (c *doctorCommand) Run(ctx context.Context) error {
+	cfg, env, err := c.load("leastwise", "error")
+	if err != nil {
+		return err
+	}
+	if len(cfg.Enforcer.Vault) == 0 {
+		return fmt.Errorf("%w: %s names no Vault under enforcer.vault", daemon.ErrConfig, c.Config)
+	}
+	well := true
+	for _, target := range cfg.Enforcer.Vault {
+		fmt.Printf("Vault %s at %s\n\n", target.InstanceName(), target.Address)
+		vault, err := vaulttarget.Open(target, env.Log, time.Now)
+		if err != nil {
+			return err
+		}
+		report, err := vault.Doctor(ctx)
+		if err != nil {
+			return fmt.Errorf("vault %s: %w", target.InstanceName(), err)
+		}
+		if _, err := fmt.Fprintln(os.Stdout, report); err != nil {
+			return fmt.Errorf("print the report: %w", err)
+		}
+		well = well && report.OK()
+	}
+	if !well {
+		return exit(exitFailed)
+	}
+	return nil
+}
