@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	makeCommand = regexp.MustCompile(`(?m)^\$? *(?:[A-Z_]+=\S+ )*make ([a-z][a-z-]*)|` + "`make ([a-z][a-z-]*)[^`]*`")
+	makeCommand = regexp.MustCompile(`(?m)^\$? *(?:[A-Z_]+=\S+ )*make ([a-z][a-z0-9-]*)|` + "`make ([a-z][a-z0-9-]*)[^`]*`")
 	target      = regexp.MustCompile(`(?m)^([a-z][a-z0-9-]*):`)
 	testName    = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9_]+\b`)
 	testFunc    = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9_]*)\(`)
