@@ -22,6 +22,16 @@ import (
 // it, and after the act but before its result is durable.
 func TestDyingAfterAnyEntryNeitherRepeatsNorForgets(t *testing.T) {
 	for n := 1; n <= 7; n++ {
+		t.Run(fmt.Sprintf("after the act that follows entry %d, where logs show hashes", n), func(t *testing.T) {
+			inWorld(t, Config{}, func(w *world) {
+				w.issuer.Hashed = true
+				w.crash = func(s *pb.LadderState) bool { return s.Step == uint64(n) }
+				w.run(65*time.Minute, violating())
+				w.restart()
+				w.run(80*time.Minute, violating())
+				checkEnd(w)
+			})
+		})
 		t.Run(fmt.Sprintf("after entry %d, before its act", n), func(t *testing.T) {
 			inWorld(t, Config{}, func(w *world) {
 				w.crash = func(s *pb.LadderState) bool {
@@ -57,6 +67,53 @@ func checkEnd(w *world) {
 	if s := w.now(); s.State != closed || w.issuer.Revoked(cred) != 1 {
 		w.t.Errorf("revoked %d times, ends in %v", w.issuer.Revoked(cred), s)
 	}
+}
+
+func TestNothingIsDoneWhileTheJournalTakesNoIntent(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		w.away = func(s *pb.LadderState) bool { return s.State == revokeIntended }
+		w.run(61*time.Minute, violating())
+		if w.issuer.Revoked(cred) != 0 {
+			t.Error("revoked without an intent")
+		}
+		w.away = nil
+		w.run(80*time.Minute, violating())
+		checkEnd(w)
+	})
+}
+
+func TestTheNewestStepOfTheJournalWins(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		w.run(80*time.Minute, violating())
+		n := len(w.journal)
+		slices.Reverse(w.journal) // as a compacted topic that a stale writer has added to
+		w.restart()
+		slices.Reverse(w.journal)
+		w.run(10*time.Minute, violating())
+		if len(w.journal) != n || w.issuer.Revoked(cred) != 1 {
+			t.Errorf("%d entries more: %v", len(w.journal)-n, w.now())
+		}
+	})
+}
+
+func TestAnOlderDecisionThatComesLateChangesNothing(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		w.run(time.Minute, violating())
+		old := resolved()
+		old.DecidedAt = stamp(time.Now().Add(-2 * time.Minute))
+		w.p.decide(old)
+		w.run(time.Second)
+		w.want(violated, notified)
+	})
+}
+
+func TestAReminderThatWouldPrecedeTheNotificationIsNotSent(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		w.run(12*time.Minute, with(func(d *pb.Decision) { d.Ladder.GraceMs = (10 * time.Minute).Milliseconds() }))
+		if slices.Contains(w.states(), reminded) || w.issuer.Revoked(cred) != 1 {
+			t.Errorf("%v", w.states())
+		}
+	})
 }
 
 // Every act fails in both ways: not done, and done but reported as failed.
@@ -177,8 +234,14 @@ func walk(t *testing.T, rng *rand.Rand, now time.Time) (intents int) {
 		if s.GetState() == revokedState && before.GetState() != revokedState && !intended(before) {
 			t.Errorf("%v to REVOKED", before.GetState())
 		}
+		if s.GetState() == revokedState && before.GetState() != revokedState && !in.Outcome.Proof.Gone {
+			t.Errorf("REVOKED without proof: %+v", in.Outcome)
+		}
 		if step.Act == Revoke {
 			intents++
+			if in.Outcome.Sighting.Status != target.Alive {
+				t.Errorf("an intent after %v", in.Outcome.Sighting.Status)
+			}
 			if in.Decision == nil {
 				in.Decision = before.Decision
 			}

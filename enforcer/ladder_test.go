@@ -453,6 +453,27 @@ func TestRevokeUntoldWaitsForTheGraceAfterTheEscalation(t *testing.T) {
 	})
 }
 
+func TestRevokeUntoldThatIsWithdrawnHolds(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		w.run(50*time.Minute, with(func(d *pb.Decision) { d.Subject.Owner, d.Ladder.RevokeUntold = nil, true }))
+		w.run(3*time.Hour, with(func(d *pb.Decision) { d.Subject.Owner = nil }))
+		if s := w.now(); s.State != escalatedState || !strings.Contains(s.Waiting, "told: the owner could not be told") || w.issuer.Revoked(cred) != 0 {
+			t.Errorf("%v", s)
+		}
+	})
+}
+
+func TestWhatTheIssuerDoesNotKnowIsHeldNotRevoked(t *testing.T) {
+	inWorld(t, Config{}, func(w *world) {
+		const other = "fake/default/token/never-seen"
+		d := with(func(d *pb.Decision) { d.Credential = other })
+		w.run(5*time.Hour, d)
+		if s := w.newest(other); s.State != held || !strings.Contains(s.Waiting, "unknown: never heard of it") {
+			t.Errorf("%v", s)
+		}
+	})
+}
+
 func TestEscalationThatFailsIsRetried(t *testing.T) {
 	inWorld(t, Config{}, func(w *world) {
 		w.oncall.fail = errors.New("answered 500")

@@ -68,6 +68,8 @@ type world struct {
 	// process that died then.
 	crash func(s *pb.LadderState) bool
 	dead  bool
+	// away makes the journal refuse entries without the process dying.
+	away func(s *pb.LadderState) bool
 }
 
 var errCrash = errors.New("the process died here")
@@ -77,6 +79,12 @@ func inWorld(t *testing.T, cfg Config, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, issuer: &targettest.Fake{}, owner: &inbox{}, oncall: &inbox{}}
 		w.issuer.Add(cred)
+		w.issuer.Saw = func(act, key string) {
+			intent := map[string]pb.LadderState_State{"revoke": revokeIntended, "reissue": reissueIntent}[act]
+			if s := w.newest(key); s.GetState() != intent {
+				t.Errorf("%s of %s while its journal says %v", act, key, s.GetState())
+			}
+		}
 		if cfg.Mode == "" {
 			cfg.Mode = "enforce"
 		}
@@ -100,7 +108,7 @@ func (w *world) start(cfg Config) {
 		w.t.Fatal(err)
 	}
 	e.append = func(_ context.Context, s *pb.LadderState) error {
-		if w.dead {
+		if w.dead || w.away != nil && w.away(s) {
 			return errCrash
 		}
 		w.journal = append(w.journal, proto.CloneOf(s))
@@ -151,7 +159,7 @@ func (w *world) run(d time.Duration, beats ...*pb.Decision) {
 		if !time.Now().Before(beat) {
 			beat = time.Now().Add(time.Minute)
 		}
-		if err := w.p.tick(w.t.Context()); err != nil && !w.dead {
+		if err := w.p.tick(w.t.Context()); err != nil && !w.dead && !errors.Is(err, errCrash) {
 			w.t.Fatal(err)
 		}
 		if w.dead || !time.Now().Before(end) {
@@ -194,10 +202,12 @@ func (w *world) except(x *pb.Exception) {
 	w.e.changes.Add(1)
 }
 
-// now is the credential's newest entry.
-func (w *world) now() *pb.LadderState {
+// now is the newest entry of cred.
+func (w *world) now() *pb.LadderState { return w.newest(cred) }
+
+func (w *world) newest(key string) *pb.LadderState {
 	for i := len(w.journal) - 1; i >= 0; i-- {
-		if w.journal[i].Credential == cred {
+		if w.journal[i].Credential == key {
 			return w.journal[i]
 		}
 	}

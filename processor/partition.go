@@ -296,7 +296,7 @@ func (w *worker) flushRows(ctx context.Context, now time.Time) error {
 			w.rows.Drop(newest)
 		}
 		failed = true
-		return w.rows.Insert(ctx, w.p.deps.Store, uint32(w.a.Partition), now.Unix())
+		return w.rows.Insert(ctx, w.p.deps.Store, uint32(w.a.Partition), now)
 	})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"github.com/leastwise/leastwise/internal/stream"
 	"github.com/leastwise/leastwise/schemas"
@@ -14,9 +15,15 @@ type migrator interface {
 	Migrate(ctx context.Context, migrations fs.FS) error
 }
 
-// Prepare makes what the processor needs: Kafka's topics and ClickHouse's tables. It waits for both to be there, and
-// fails if what exists does not fit, such as co-partitioned topics of unequal partition counts.
+// Prepare makes what the processor needs: Kafka's topics and ClickHouse's tables. It waits for both to be there, tells
+// health meanwhile which one it waits for, and fails if what exists does not fit, such as co-partitioned topics of unequal
+// partition counts. Health must be served while it waits, so it belongs beside that, not before.
 func (p *Processor) Prepare(ctx context.Context, db migrator, migrations fs.FS) error {
+	watched, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { _ = p.watchHealth(watched) })
+	defer watch.Wait()
+	defer cancel()
 	if err := EnsureTopics(ctx, p.deps.Stream); err != nil {
 		return err
 	}

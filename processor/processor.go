@@ -76,15 +76,14 @@ func (p *Processor) Run(ctx context.Context) error {
 	)
 }
 
-// watchHealth keeps saying which dependency is well.
+// watchHealth keeps saying which dependency is well. Each has its own time to answer, so that one that hangs does not
+// make the other look away.
 func (p *Processor) watchHealth(ctx context.Context) error {
 	ticker := time.NewTicker(5 * time.Second)
 	defer ticker.Stop()
 	for {
-		within, cancel := context.WithTimeout(ctx, 4*time.Second)
-		p.deps.Env.Health.Set("kafka", p.deps.Stream.Ping(within))
-		p.deps.Env.Health.Set("clickhouse", p.deps.Store.Ping(within))
-		cancel()
+		p.ping(ctx, "kafka", p.deps.Stream.Ping)
+		p.ping(ctx, "clickhouse", p.deps.Store.Ping)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -93,13 +92,27 @@ func (p *Processor) watchHealth(ctx context.Context) error {
 	}
 }
 
+func (p *Processor) ping(ctx context.Context, dependency string, ping func(context.Context) error) {
+	within, cancel := context.WithTimeout(ctx, 4*time.Second)
+	defer cancel()
+	if err := ping(within); ctx.Err() == nil { // the end of the process is no fault of the dependency
+		p.deps.Env.Health.Set(dependency, err)
+	}
+}
+
+// attemptLimit bounds one call of ClickHouse.
+const attemptLimit = time.Minute
+
 // persist repeats try with growing pauses until it succeeds or ctx ends: that is how ClickHouse being away holds back
-// the sources.
+// the sources. The end of ctx does not cut an attempt short: an INSERT that nobody waits for may land after the
+// partition's next owner has looked at what is there.
 func (p *Processor) persist(ctx context.Context, what string, try func(context.Context) error) error {
 	pause := 100 * time.Millisecond
 	for {
 		began := p.deps.Env.Now()
-		err := try(ctx)
+		attempt, done := context.WithTimeout(context.WithoutCancel(ctx), attemptLimit)
+		err := try(attempt)
+		done()
 		if err == nil {
 			p.metrics.writeSeconds.Observe(p.deps.Env.Now().Sub(began).Seconds())
 			return nil

@@ -185,6 +185,20 @@ func TestARepeatOfAnEventOlderThanMemoryIsFoundInClickHouse(t *testing.T) {
 	}
 }
 
+func TestTimesAreStoredToTheNanosecond(t *testing.T) {
+	b := newBench(t)
+	stop := b.start()
+	at := time.Date(2026, 11, 21, 6, 12, 8, 123456789, time.UTC)
+	ev := used("vault/default/token/a", 1, at)
+	ev.Kind, ev.Lifetime = pb.Event_ISSUED, &pb.Lifetime{IssuedAt: timestamppb.New(at), ExpiresAt: timestamppb.New(at.Add(time.Hour))}
+	b.publish(ev)
+	b.until("SELECT count() FROM credentials FINAL", 1)
+	stop()
+	const want = "2026-11-21 06:12:08.123456789"
+	b.until("SELECT count() FROM events WHERE toString(occurred_at) = '"+want+"' AND toString(issued_at) = '"+want+"'", 1)
+	b.until("SELECT count() FROM v_credentials WHERE toString(issued_at) = '"+want+"' AND toString(expires_at) = '2026-11-21 07:12:08.123456789'", 1)
+}
+
 func TestWhatIsNoEventIsDeadLetteredAndTheRestGoesOn(t *testing.T) {
 	b := newBench(t)
 	stop := b.start()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/leastwise/leastwise/internal/store"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -40,25 +41,28 @@ func insert(ctx context.Context, conn *store.DB, table string, rows int, columns
 	return nil
 }
 
-func unix(t *timestamppb.Timestamp) int64 {
+// moment of a message; the epoch if it is missing. Times go to the client as time.Time: it takes an int64 for a
+// DateTime64 column as milliseconds, whatever the column's precision.
+func moment(t *timestamppb.Timestamp) time.Time {
 	if t == nil {
-		return 0
+		return time.Unix(0, 0)
 	}
-	return t.Seconds*1e9 + int64(t.Nanos)
+	return time.Unix(t.Seconds, int64(t.Nanos))
 }
 
 // maybe gives NULL for an unknown time.
-func maybe(t *timestamppb.Timestamp) *int64 {
+func maybe(t *timestamppb.Timestamp) *time.Time {
 	if t == nil {
 		return nil
 	}
-	n := unix(t)
-	return &n
+	m := moment(t)
+	return &m
 }
 
-func maybeNanos(n int64) *int64 {
+func maybeNanos(n int64) *time.Time {
 	if n == 0 {
 		return nil
 	}
-	return &n
+	t := time.Unix(0, n)
+	return &t
 }

@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/leastwise/leastwise/internal/store"
 
@@ -81,7 +82,7 @@ func Credentials(ctx context.Context, conn *store.DB, partition uint32, entries 
 		{"used_permissions", usedPermissions}, {"uses", uses}, {"uses_1h", hour}, {"uses_24h", day}, {"uses_7d", week},
 		{"uses_30d", mon}, {"denied", denied}, {"denied_permissions", distinct}, {"denied_samples", samples},
 		{"violated_policies", violated}, {"blob", blob}, {"kafka_partition", repeat(partition, n)},
-		{"applied_offset", offsets}, {"written_at", repeat(now, n)},
+		{"applied_offset", offsets}, {"written_at", repeat(time.Unix(0, now), n)},
 	})
 }
 
@@ -106,9 +107,9 @@ func LoadCredentials(ctx context.Context, conn *store.DB, partition int, fn func
 	return rows.Err()
 }
 
-func texts(n int) []string  { return make([]string, n) }
-func times(n int) []*int64  { return make([]*int64, n) }
-func counts(n int) []uint64 { return make([]uint64, n) }
+func texts(n int) []string     { return make([]string, n) }
+func times(n int) []*time.Time { return make([]*time.Time, n) }
+func counts(n int) []uint64    { return make([]uint64, n) }
 
 // FindCredential gives the credential whose key is key or ends with it. It fails if there is none, or more than one.
 func FindCredential(ctx context.Context, conn *store.DB, key string) (*lifecycle.Credential, error) {

@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"time"
 
 	"github.com/leastwise/leastwise/internal/store"
 
@@ -11,14 +12,14 @@ import (
 func insertDecisions(ctx context.Context, conn *store.DB, partition uint32, decisions []numbered[*pb.Decision]) error {
 	n := len(decisions)
 	credential, revision, input, mode, owner, agent := texts(n), texts(n), texts(n), texts(n), texts(n), texts(n)
-	at, offset := make([]int64, n), make([]int64, n)
+	at, offset := make([]time.Time, n), make([]int64, n)
 	policies, metrics, values := make([][]string, n), make([][]string, n), make([][]string, n)
 	thresholds, severities := make([][]string, n), make([][]string, n)
 	deviation := make([]float64, n)
 	granted, proposed := make([]*uint32, n), make([]*uint32, n)
 	for i, row := range decisions {
 		d := row.value
-		credential[i], revision[i], input[i], at[i], offset[i] = d.Credential, d.PolicyRevision, d.InputRevision, unix(d.DecidedAt), row.offset
+		credential[i], revision[i], input[i], at[i], offset[i] = d.Credential, d.PolicyRevision, d.InputRevision, moment(d.DecidedAt), row.offset
 		for _, v := range d.Violations {
 			policies[i], metrics[i], values[i] = append(policies[i], v.PolicyId), append(metrics[i], v.Metric), append(values[i], v.Value)
 			thresholds[i], severities[i] = append(thresholds[i], v.Threshold), append(severities[i], v.Severity)
@@ -41,13 +42,13 @@ func insertLadders(ctx context.Context, conn *store.DB, partition uint32, ladder
 	n := len(ladders)
 	credential, ladder, state, waiting := texts(n), texts(n), texts(n), texts(n)
 	failure, proof, policy, exception, reason := texts(n), texts(n), texts(n), texts(n), texts(n)
-	step, at, offset := make([]uint64, n), make([]int64, n), make([]int64, n)
+	step, at, offset := make([]uint64, n), make([]time.Time, n), make([]int64, n)
 	revokeAt, notified, works, seen := times(n), times(n), times(n), times(n)
 	told := make([][]string, n)
 	attempt, before, after := make([]uint32, n), make([]uint32, n), make([]uint32, n)
 	for i, row := range ladders {
 		l := row.value
-		credential[i], ladder[i], step[i], state[i], at[i], offset[i] = l.Credential, l.LadderId, l.Step, l.State.String(), unix(l.At), row.offset
+		credential[i], ladder[i], step[i], state[i], at[i], offset[i] = l.Credential, l.LadderId, l.Step, l.State.String(), moment(l.At), row.offset
 		revokeAt[i], notified[i], works[i], seen[i] = maybe(l.RevokeAt), maybe(l.NotifiedAt), maybe(l.WorksUntil), maybe(l.SeenInLogAt)
 		told[i], waiting[i], proof[i], exception[i], reason[i] = l.Told, l.Waiting, l.Proof, l.ExceptionId, l.Reason
 		attempt[i], failure[i] = l.GetAttempt().GetNumber(), l.GetAttempt().GetError()
@@ -83,10 +84,10 @@ func insertDeadLetters(ctx context.Context, conn *store.DB, letters []*pb.DeadLe
 	source, instance, position, reason := texts(n), texts(n), texts(n), texts(n)
 	detail, excerpt := texts(n), texts(n)
 	id, sum := make([][]byte, n), make([][]byte, n)
-	length, at := counts(n), make([]int64, n)
+	length, at := counts(n), make([]time.Time, n)
 	for i, l := range letters {
 		id[i], sum[i], source[i], instance[i], position[i] = l.Id, l.Sha256, l.Source, l.Instance, l.Position
-		reason[i], detail[i], excerpt[i], length[i], at[i] = l.Reason, l.Detail, l.Excerpt, l.Length, unix(l.ObservedAt)
+		reason[i], detail[i], excerpt[i], length[i], at[i] = l.Reason, l.Detail, l.Excerpt, l.Length, moment(l.ObservedAt)
 	}
 	return insert(ctx, conn, "dead_letters", n, []column{{"id", id}, {"source", source}, {"instance", instance},
 		{"position", position}, {"reason", reason}, {"detail", detail}, {"sha256", sum}, {"length", length},

@@ -7,6 +7,7 @@ package record
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/leastwise/leastwise/internal/store"
 
@@ -17,12 +18,12 @@ import (
 type Events struct {
 	id                                     [][]byte
 	kind, credential, principal            []string
-	occurred, observed                     []int64
+	occurred, observed                     []time.Time
 	source, instance, action, permission   []string
 	resource, outcome, errorText, recordID []string
 	recordIndex                            []uint32
 	position, actor, flag, parent, child   []string
-	issued, expires                        []*int64
+	issued, expires                        []*time.Time
 	never                                  []bool
 	policies, grantedBy                    [][]string
 	labels                                 []map[string]string
@@ -49,8 +50,8 @@ func (r *Events) Append(ev *pb.Event, offset int64) {
 	r.kind = append(r.kind, kind)
 	r.credential = append(r.credential, ev.Credential)
 	r.principal = append(r.principal, ev.Principal)
-	r.occurred = append(r.occurred, unix(ev.OccurredAt))
-	r.observed = append(r.observed, unix(ev.ObservedAt))
+	r.occurred = append(r.occurred, moment(ev.OccurredAt))
+	r.observed = append(r.observed, moment(ev.ObservedAt))
 	r.source = append(r.source, ev.Source)
 	r.instance = append(r.instance, ev.Instance)
 	r.action = append(r.action, ev.Action)
@@ -69,7 +70,7 @@ func (r *Events) Append(ev *pb.Event, offset int64) {
 	r.flag = append(r.flag, flag)
 	r.parent = append(r.parent, ev.Parent)
 	r.child = append(r.child, ev.Child)
-	var issued, expires *int64
+	var issued, expires *time.Time
 	never := false
 	if l := ev.Lifetime; l != nil {
 		issued, expires, never = maybe(l.IssuedAt), maybe(l.ExpiresAt), l.NeverExpires
@@ -109,8 +110,8 @@ func (r *Events) Drop(offset int64) {
 	r.remote, r.offset = r.remote[n:], r.offset[n:]
 }
 
-// Insert writes all rows as one INSERT, at writtenAt (unix seconds).
-func (r *Events) Insert(ctx context.Context, conn *store.DB, partition uint32, writtenAt int64) error {
+// Insert writes all rows as one INSERT, at writtenAt.
+func (r *Events) Insert(ctx context.Context, conn *store.DB, partition uint32, writtenAt time.Time) error {
 	n := r.Len()
 	return insert(ctx, conn, "events", n, []column{
 		{"id", r.id}, {"kind", r.kind}, {"credential", r.credential}, {"principal", r.principal},

@@ -53,10 +53,10 @@ func (f *Facts) Flush(ctx context.Context, conn *store.DB) error {
 func insertLinks(ctx context.Context, conn *store.DB, links []*pb.Link) error {
 	n := len(links)
 	id, kind, from, to, confidence, evidence := texts(n), texts(n), texts(n), texts(n), texts(n), texts(n)
-	at, retracted := make([]int64, n), make([]bool, n)
+	at, retracted := make([]time.Time, n), make([]bool, n)
 	for i, l := range links {
 		id[i], kind[i], from[i], to[i] = l.Id, l.Kind.String(), l.From, l.To
-		confidence[i], evidence[i], at[i], retracted[i] = l.Confidence.String(), l.Evidence, unix(l.At), l.Retracted
+		confidence[i], evidence[i], at[i], retracted[i] = l.Confidence.String(), l.Evidence, moment(l.At), l.Retracted
 	}
 	return insert(ctx, conn, "links", n, []column{{"id", id}, {"kind", kind}, {"from_node", from}, {"to_node", to},
 		{"confidence", confidence}, {"evidence", evidence}, {"at", at}, {"retracted", retracted}})
@@ -66,9 +66,9 @@ func insertGrants(ctx context.Context, conn *store.DB, grants []*pb.Grant) error
 	n := len(grants)
 	id, incomplete := texts(n), texts(n)
 	resources, capabilities := make([][]string, n), make([][][]string, n)
-	asOf, deleted := make([]int64, n), make([]bool, n)
+	asOf, deleted := make([]time.Time, n), make([]bool, n)
 	for i, g := range grants {
-		id[i], incomplete[i], asOf[i], deleted[i] = g.Id, g.Incomplete, unix(g.AsOf), g.Deleted
+		id[i], incomplete[i], asOf[i], deleted[i] = g.Id, g.Incomplete, moment(g.AsOf), g.Deleted
 		for _, rule := range g.Rules {
 			resources[i] = append(resources[i], rule.Resource)
 			capabilities[i] = append(capabilities[i], rule.Capabilities)
@@ -82,9 +82,9 @@ func insertBeats(ctx context.Context, conn *store.DB, beats []*pb.Heartbeat) err
 	n := len(beats)
 	source, instance, trouble := texts(n), texts(n), texts(n)
 	records, events, letters, unknown := counts(n), counts(n), counts(n), counts(n)
-	at, last := make([]int64, n), times(n)
+	at, last := make([]time.Time, n), times(n)
 	for i, b := range beats {
-		source[i], instance[i], trouble[i], at[i], last[i] = b.Source, b.Instance, b.Trouble, unix(b.At), maybe(b.LastRecordAt)
+		source[i], instance[i], trouble[i], at[i], last[i] = b.Source, b.Instance, b.Trouble, moment(b.At), maybe(b.LastRecordAt)
 		records[i], events[i], letters[i], unknown[i] = b.Records, b.Events, b.DeadLetters, b.Unknown
 	}
 	return insert(ctx, conn, "source_health", n, []column{{"source", source}, {"instance", instance}, {"at", at},

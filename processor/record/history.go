@@ -108,7 +108,7 @@ type History struct {
 	offsets     []int64
 	keys        []string
 	values      []string
-	at          []int64
+	at          []time.Time
 	decisions   []numbered[*pb.Decision]
 	ladders     []numbered[*pb.LadderState]
 	exceptions  []numbered[*pb.Exception]
@@ -126,7 +126,7 @@ type message interface{ UnmarshalVT([]byte) error }
 func (h *History) Add(offset int64, key, value []byte, at time.Time) error {
 	if h.Topic != schemas.TopicDeadLetter {
 		h.offsets, h.keys, h.values = append(h.offsets, offset), append(h.keys, string(key)), append(h.values, string(value))
-		h.at = append(h.at, at.UnixNano())
+		h.at = append(h.at, at)
 	}
 	read := func(into message) error {
 		if err := into.UnmarshalVT(value); err != nil {
@@ -192,7 +192,8 @@ func (h *History) Write(ctx context.Context, conn *store.DB, chain *Chain, now t
 }
 
 func (h *History) writeChain(ctx context.Context, conn *store.DB, chain *Chain, now time.Time) error {
-	var offsets, at []int64
+	var offsets []int64
+	var at []time.Time
 	var keys, values []string
 	var previous, hashes [][]byte
 	end := *chain
@@ -212,7 +213,7 @@ func (h *History) writeChain(ctx context.Context, conn *store.DB, chain *Chain, 
 	err := insert(ctx, conn, "audit_log", n, []column{
 		{"topic", repeat(h.Topic, n)}, {"kafka_partition", repeat(h.Partition, n)}, {"kafka_offset", offsets},
 		{"key", keys}, {"value", values}, {"at", at}, {"previous_hash", previous}, {"hash", hashes},
-		{"written_at", repeat(now.Unix(), n)}})
+		{"written_at", repeat(now, n)}})
 	if err == nil {
 		*chain = end
 	}

@@ -19,6 +19,8 @@ type Hooks struct {
 	Ready func(*Engines)
 	// Notify are channels beside those of the configuration.
 	Notify map[string]enforcer.Channel
+	// Targets are issuers beside those of the configuration.
+	Targets map[string]enforcer.Target
 }
 
 // Run runs until ctx ends or a component fails for good. It returns ErrConfig for what the configuration gets wrong.
@@ -37,9 +39,6 @@ func Run(ctx context.Context, cfg Config, env daemon.Env, hooks Hooks) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", daemon.ErrConfig, err)
 	}
-	if err := proc.Prepare(ctx, engines.Store, migrations.FS); err != nil {
-		return err
-	}
 	parts := []func(context.Context) error{rules.Run, proc.Run,
 		func(ctx context.Context) error { return engines.Serve(ctx, &cfg, env) }}
 	if cfg.VaultCollector.File != "" || cfg.VaultCollector.Socket != "" {
@@ -49,7 +48,8 @@ func Run(ctx context.Context, cfg Config, env daemon.Env, hooks Hooks) error {
 		}
 		parts = append(parts, collector.Run)
 	}
-	enforce, err := enforcer.New(cfg.Enforcer, enforcer.Deps{Env: env, Stream: engines.Stream, Channels: cfg.Channels, Notify: hooks.Notify})
+	enforce, err := enforcer.New(cfg.Enforcer, enforcer.Deps{Env: env, Stream: engines.Stream, Channels: cfg.Channels,
+		Notify: hooks.Notify, Targets: hooks.Targets})
 	if err != nil {
 		return fmt.Errorf("%w: %w", daemon.ErrConfig, err)
 	}
@@ -61,5 +61,11 @@ func Run(ctx context.Context, cfg Config, env daemon.Env, hooks Hooks) error {
 			return nil
 		})
 	}
-	return daemon.Run(ctx, env, env.Listen, parts...)
+	// Health is served from the first moment: a Kafka or ClickHouse that is away at the start is waited for, and named.
+	return daemon.Run(ctx, env, env.Listen, func(ctx context.Context) error {
+		if err := proc.Prepare(ctx, engines.Store, migrations.FS); err != nil {
+			return err
+		}
+		return daemon.Together(ctx, parts...)
+	})
 }

@@ -24,6 +24,9 @@ import (
 type Engines struct {
 	Stream *stream.Client
 	Store  *store.DB
+	// Writable lets whoever may open the socket write, too: set before Serve by the crash test, which runs each component
+	// in a process of its own beside these engines. Nothing else sets it.
+	Writable bool
 
 	engine *chdb.Engine
 	close  []func() // run last-in first-out
@@ -142,7 +145,11 @@ func (e *Engines) serveSocket(ctx context.Context, dataDir string) error {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return fmt.Errorf("clickhouse socket: %w", err)
 	}
-	server := &http.Server{Handler: e.engine.ReadOnly(), ReadHeaderTimeout: 10 * time.Second}
+	handler := e.engine.ReadOnly()
+	if e.Writable {
+		handler = e.engine.Handler()
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {

@@ -31,6 +31,12 @@ type Fake struct {
 	// "verify", "plan", "reissue", "rollback", "live", "protected"). An error
 	// of Before means that it was not done; one of After that it was.
 	Before, After func(act string) error
+	// Saw is called with the credential's key before a revocation ("revoke")
+	// or a re-issue ("reissue").
+	Saw func(act, key string)
+	// Hashed makes credentials that are gone unknown unless the question holds
+	// what was found when they lived, as where logs show hashes alone.
+	Hashed bool
 }
 
 // Add makes credentials that are alive.
@@ -98,8 +104,8 @@ func (f *Fake) Lookup(ctx context.Context, c target.Credential) (s target.Sighti
 	err = f.around(ctx, "lookup", func() {
 		switch {
 		case f.alive[c.Key]:
-			s = target.Sighting{Status: target.Alive, Found: c.Key, Detail: "alive"}
-		case f.known[c.Key]:
+			s = target.Sighting{Status: target.Alive, Found: "id of " + c.Key, Detail: "alive"}
+		case f.known[c.Key] && (!f.Hashed || c.Found == "id of "+c.Key):
 			s = target.Sighting{Status: target.Gone, Detail: "gone"}
 		default:
 			s = target.Sighting{Detail: "never heard of it"}
@@ -113,6 +119,9 @@ func (f *Fake) Lookup(ctx context.Context, c target.Credential) (s target.Sighti
 
 // Revoke ends the credential.
 func (f *Fake) Revoke(ctx context.Context, c target.Credential) error {
+	if f.Saw != nil {
+		f.Saw("revoke", c.Key)
+	}
 	return f.around(ctx, "revoke", func() {
 		if f.alive[c.Key] {
 			f.Revokes[c.Key]++
@@ -124,7 +133,7 @@ func (f *Fake) Revoke(ctx context.Context, c target.Credential) error {
 // Verify proves what is gone.
 func (f *Fake) Verify(ctx context.Context, c target.Credential) (p target.Proof, err error) {
 	err = f.around(ctx, "verify", func() {
-		p = target.Proof{Gone: f.known[c.Key] && !f.alive[c.Key], Text: fmt.Sprintf("alive: %t", f.alive[c.Key])}
+		p = target.Proof{Gone: f.known[c.Key] && !f.alive[c.Key] && (!f.Hashed || c.Found != ""), Text: fmt.Sprintf("alive: %t", f.alive[c.Key])}
 	})
 	if err != nil {
 		return target.Proof{}, err
@@ -145,7 +154,10 @@ func (f *Fake) Plan(ctx context.Context, d *pb.Decision) (plan *pb.Reissue, refu
 }
 
 // Reissue counts.
-func (f *Fake) Reissue(ctx context.Context, ladderID string, _ *pb.Decision, plan *pb.Reissue) (done *pb.Reissue, err error) {
+func (f *Fake) Reissue(ctx context.Context, ladderID string, d *pb.Decision, plan *pb.Reissue) (done *pb.Reissue, err error) {
+	if f.Saw != nil {
+		f.Saw("reissue", d.GetCredential())
+	}
 	err = f.around(ctx, "reissue", func() {
 		f.Reissues[ladderID]++
 		done = proto.CloneOf(plan)
