@@ -165,7 +165,6 @@ func (e *Enforcer) ask(ctx context.Context, now time.Time, s *pb.LadderState, d 
 	case owns:
 		f.Protected = "it is the enforcer's own credential"
 	}
-	e.env.Health.Set(i.name, err)
 	if f.Live == 0 {
 		if f.Live, err = i.liveCount(ctx, now); err != nil {
 			f.LiveUnknown = cleanError(err)

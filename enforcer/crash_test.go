@@ -328,10 +328,10 @@ func randomInputs(rng *rand.Rand, now time.Time, s *pb.LadderState, calm int) In
 	if rare() {
 		d.Violations[0].PolicyId = "another"
 	}
-	if rare() && rare() {
+	if veryRare := rare() && rng.IntN(4) == 0; veryRare {
 		d.Violations = nil
 	}
-	if rare() && rare() {
+	if veryRare := rare() && rng.IntN(4) == 0; veryRare {
 		d.Subject.State = "revoked"
 	}
 	f := Facts{Overall: pb.Ladder_ENFORCE, Budget: control.Budget{Count: 20, Share: 1}, Live: 10, Used: rng.IntN(3)}

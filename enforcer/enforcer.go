@@ -163,6 +163,7 @@ func (e *Enforcer) Run(ctx context.Context) error {
 	for _, t := range e.vaults {
 		start("vault", t.Run)
 	}
+	start("watch targets", e.watch)
 	start("follow "+schemas.TopicControl, func(ctx context.Context) error {
 		return e.follow(ctx, schemas.TopicControl, e.control.Apply)
 	})

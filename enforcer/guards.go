@@ -14,6 +14,7 @@ import (
 // label of metrics.
 type Guard string
 
+// The guards.
 const (
 	GuardReady     Guard = "ready"
 	GuardMode      Guard = "mode"

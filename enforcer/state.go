@@ -59,11 +59,6 @@ func ended(s *pb.LadderState) bool {
 	return s == nil || s.State == pb.LadderState_NONE || s.State == pb.LadderState_RESOLVED
 }
 
-// active tells whether the ladder still has a way to go by itself.
-func active(s *pb.LadderState) bool {
-	return !ended(s) && s.State != pb.LadderState_CLOSED && s.State != pb.LadderState_ROLLED_BACK
-}
-
 const escalatedPrefix = "escalated to "
 
 // escalated tells whether somebody was told that the ladder is stuck.

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/leastwise/leastwise/enforcer/control"
 	"github.com/leastwise/leastwise/enforcer/notify"
 	"github.com/leastwise/leastwise/enforcer/target/targettest"
 	"github.com/leastwise/leastwise/internal/daemon"
@@ -303,5 +302,3 @@ func anException(until time.Time) *pb.Exception {
 	return &pb.Exception{Id: "ex-1", Credential: cred, PolicyId: "long-lived", Reason: "migration", RequestedBy: "alice",
 		RequestedAt: timestamppb.Now(), ApprovedBy: "bob", ApprovedAt: timestamppb.Now(), Until: timestamppb.New(until)}
 }
-
-var _ = control.Approve

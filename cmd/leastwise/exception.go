@@ -48,7 +48,7 @@ type exceptionRequest struct {
 	Policy     string `help:"Id of the policy; * for all." required:"" placeholder:"ID"`
 	Reason     string `help:"Why: what the approver decides on." required:""`
 	Ticket     string `help:"Where it is discussed."`
-	Until      string `help:"When it ends by itself: a time (RFC 3339) or a duration from now such as 72h." required:""`
+	Until      string `help:"When it ends by itself: a day, a time (RFC 3339), or a duration from now such as 72h." required:""`
 }
 
 func (c *exceptionRequest) Run(ctx context.Context) error {
@@ -80,9 +80,12 @@ func parseUntil(text string, now time.Time) (time.Time, error) {
 	if at, err := time.Parse(time.RFC3339, text); err == nil {
 		return at, nil
 	}
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return day.AddDate(0, 0, 1), nil // to the end of that day, UTC
+	}
 	d, err := rego.ParseDuration(text)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%w: --until %q: give a time such as 2026-12-31T18:00:00Z or a duration such as 72h or 30d", errUsage, text)
+		return time.Time{}, fmt.Errorf("%w: --until %q: give a day such as 2026-12-31, a time such as 2026-12-31T18:00:00Z, or a duration such as 72h or 30d", errUsage, text)
 	}
 	return now.Add(d), nil
 }

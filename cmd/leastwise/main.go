@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -26,6 +27,7 @@ type cli struct {
 	Demo      demoCommand      `cmd:"" help:"Watch the whole loop on a real Vault with a fleet of agents."`
 	Doctor    doctorCommand    `cmd:"" help:"Tell what the enforcer lacks at Vault, and print the Vault policy it needs."`
 	Bench     benchCommand     `cmd:"" help:"Measure what this machine reaches, figure by figure, against the budgets."`
+	Crash     crashCommand     `cmd:"" hidden:"" help:"Prove by killing every component that nothing is lost, doubled or revoked twice."`
 	Version   kong.VersionFlag `help:"Print the version and end."`
 }
 
@@ -43,6 +45,9 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal kills
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(300) // memory is held by few long-lived objects
+	}
 	os.Exit(run(ctx, os.Args[1:]))
 }
 

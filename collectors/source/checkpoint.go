@@ -42,8 +42,11 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
 	var c Checkpoint
-	if err := json.Unmarshal(text, &c); err != nil || c.Offset < 0 {
-		return nil, fmt.Errorf("checkpoint %s is damaged (%v); remove it to read the log from its start again, which is safe: events are counted once", path, err)
+	if err = json.Unmarshal(text, &c); err == nil && c.Offset < 0 {
+		err = errors.New("its offset is negative")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint %s is damaged (%w); remove it to read the log from its start again, which is safe: events are counted once", path, err)
 	}
 	return &c, nil
 }
@@ -75,8 +78,7 @@ func replaceFile(path string, text []byte) error {
 		err = os.Rename(file.Name(), path)
 	}
 	if err != nil {
-		os.Remove(file.Name())
-		return err
+		return errors.Join(err, os.Remove(file.Name()))
 	}
 	folder, err := os.Open(dir)
 	if err != nil {

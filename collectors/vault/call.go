@@ -72,8 +72,9 @@ func (d *Decoder) call(e *entry) *leastwisev1.Event {
 	return ev
 }
 
-// callFacts are what one call after another of one token through one mount says again. They are shared by those events
-// and never changed.
+// callFacts are what one call after another of one role through one mount says again. They are shared by those events
+// and never changed. Of the metadata they hold the role alone: the rest differs from token to token, and is told once, by
+// the issuance.
 type callFacts struct {
 	labels   map[string]string
 	policies []string
@@ -88,11 +89,13 @@ func (d *Decoder) sameOfCalls(e *entry) callFacts {
 		key = append(key, part...)
 	}
 	for _, policy := range e.auth.GetArray("policies") {
-		key = policy.MarshalTo(key)
+		key = append(append(key, policy.GetStringBytes()...), 0)
 	}
-	if metadata := e.auth.Get("metadata"); metadata != nil {
-		key = metadata.MarshalTo(append(key, ' '))
+	role := e.auth.GetStringBytes("metadata", "role_name")
+	if len(role) == 0 {
+		role = e.auth.GetStringBytes("metadata", "role")
 	}
+	key = append(key, role...)
 	d.scratch = key
 	if known, ok := d.calls.get(key); ok {
 		return known
@@ -100,7 +103,8 @@ func (d *Decoder) sameOfCalls(e *entry) callFacts {
 	facts := callFacts{labels: map[string]string{}}
 	d.requestLabels(facts.labels, e)
 	if e.auth != nil {
-		d.authLabels(facts.labels, e.auth)
+		d.tokenLabels(facts.labels, e.auth)
+		d.label(facts.labels, "role_name", role)
 		facts.policies = d.texts(e.auth.GetArray("policies"))
 	}
 	if len(key) <= maxFactsKey {
@@ -212,10 +216,7 @@ func (d *Decoder) requestLabels(labels map[string]string, e *entry) {
 
 // authLabels describe a token. Vault logs metadata in clear because it must hold no secret.
 func (d *Decoder) authLabels(labels map[string]string, auth *fastjson.Value) {
-	d.label(labels, "display_name", auth.GetStringBytes("display_name"))
-	if kind := auth.GetStringBytes("token_type"); string(kind) != "service" && string(kind) != "default" {
-		d.label(labels, "token_type", kind)
-	}
+	d.tokenLabels(labels, auth)
 	metadata := auth.GetObject("metadata")
 	if metadata == nil || metadata.Len() == 0 {
 		return
@@ -231,6 +232,13 @@ func (d *Decoder) authLabels(labels map[string]string, auth *fastjson.Value) {
 		}
 		d.label(labels, name, v.GetStringBytes())
 	})
+}
+
+func (d *Decoder) tokenLabels(labels map[string]string, auth *fastjson.Value) {
+	d.label(labels, "display_name", auth.GetStringBytes("display_name"))
+	if kind := auth.GetStringBytes("token_type"); string(kind) != "service" && string(kind) != "default" {
+		d.label(labels, "token_type", kind)
+	}
 }
 
 func (d *Decoder) label(labels map[string]string, name string, value []byte) {

@@ -19,6 +19,7 @@ import (
 // Kind of a message.
 type Kind string
 
+// The kinds.
 const (
 	Violation  Kind = "violation"
 	Reminder   Kind = "reminder"

@@ -27,6 +27,7 @@ type Credential struct {
 // Status of a credential at its issuer.
 type Status uint8
 
+// The statuses.
 const (
 	// Unknown is the zero value: what was not proven is not known.
 	Unknown Status = iota

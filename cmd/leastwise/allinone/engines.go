@@ -177,6 +177,17 @@ func writeRunning(dataDir string, r running) error {
 	return nil
 }
 
+// Forget removes what a process that was killed left to say where its engines are. A caller that is about to start
+// others, and to Attach to them, would otherwise be led to the old ones.
+func Forget(dataDir string) error {
+	for _, name := range []string{runningFile, socketFile} {
+		if err := os.Remove(filepath.Join(dataDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove what a killed process left: %w", err)
+		}
+	}
+	return nil
+}
+
 // ErrNotRunning says that the engines are embedded and no process runs them.
 var ErrNotRunning = errors.New("the configuration says embedded, and `leastwise up` does not run with it")
 

@@ -42,7 +42,6 @@ type seen struct {
 	accessor string
 	ladder   *pb.LadderState
 	decided  string // policies of the last decision
-	state    pb.LadderState_State
 	asked    bool // an exception was asked for
 	closed   *pb.LadderState
 }

@@ -6,9 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
-
-	"github.com/leastwise/leastwise/simulator/fleet"
 )
 
 // thirds cuts a log into three, each cut in the middle of a line.
@@ -93,8 +90,11 @@ func TestClickHouseAwayAtStartAndLater(t *testing.T) {
 	p.door.set(failing)
 	p.untilRefused(3)
 	// The tables are made while answers get lost.
-	p.door.set(lost)
+	p.door.set(lostAtStart)
 	p.untilEventsPast(uint64(truth.Records) / 4)
+	if lost := p.door.lostN.Load(); lost != 3 {
+		t.Errorf("%d answers were lost while the tables were made, want 3", lost)
+	}
 	p.door.set(well)
 	p.untilReady()
 
@@ -114,9 +114,10 @@ func TestClickHouseAwayAtStartAndLater(t *testing.T) {
 		p.untilReady()
 	}
 
+	p.append(second)
 	p.door.set(lost)
 	for len(third) > 0 {
-		n := min(len(third), 64<<10)
+		n := min(len(third), 256<<10)
 		had := p.door.lostN.Load()
 		p.append(third[:n])
 		third = third[n:]
@@ -127,7 +128,6 @@ func TestClickHouseAwayAtStartAndLater(t *testing.T) {
 			return ""
 		})
 	}
-	p.append(second)
 	p.door.set(well)
 	p.untilComplete(truth)
 	p.untilReady()
@@ -142,6 +142,3 @@ func (p *product) untilRefused(n uint64) {
 		return ""
 	})
 }
-
-var _ = time.Second
-var _ = fleet.AuditOptions{}

@@ -18,8 +18,10 @@ const (
 	away
 	// failing: answers 500 and does nothing.
 	failing
-	// lost: every other request is carried out, and then the connection breaks before its answer.
+	// lost: every other INSERT is carried out, and then the connection breaks before its answer.
 	lost
+	// lostAtStart: the same happens to a few of the requests that make the tables.
+	lostAtStart
 )
 
 // door stands between the product and ClickHouse.
@@ -29,7 +31,7 @@ type door struct {
 	manner  atomic.Int32
 	turn    atomic.Uint64
 	refused atomic.Uint64 // requests that were not carried out
-	lostN   atomic.Uint64 // INSERTs carried out whose answer was lost
+	lostN   atomic.Uint64 // requests carried out whose answer was lost
 }
 
 func newDoor(t *testing.T, behind http.Handler) *door {
@@ -44,6 +46,7 @@ func newDoor(t *testing.T, behind http.Handler) *door {
 func (d *door) set(m manner) {
 	d.refused.Store(0)
 	d.lostN.Store(0)
+	d.turn.Store(0)
 	d.manner.Store(int32(m))
 }
 
@@ -57,19 +60,29 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		http.Error(w, "the server is on fire", http.StatusInternalServerError)
 	case lost:
-		if d.turn.Add(1)%2 == 0 {
+		if insert := strings.HasPrefix(r.URL.Query().Get("query"), "INSERT"); !insert || d.turn.Add(1)%2 == 0 {
 			d.behind.ServeHTTP(w, r)
 			return
 		}
-		answer := httptest.NewRecorder()
-		d.behind.ServeHTTP(answer, r)
-		if answer.Code == http.StatusOK && strings.HasPrefix(strings.TrimSpace(r.URL.Query().Get("query")), "INSERT") {
-			d.lostN.Add(1)
+		d.doAndHangUp(w, r)
+	case lostAtStart:
+		if n := d.turn.Add(1); n != 2 && n != 10 && n != 25 {
+			d.behind.ServeHTTP(w, r)
+			return
 		}
-		hangUp(w)
+		d.doAndHangUp(w, r)
 	default:
 		d.behind.ServeHTTP(w, r)
 	}
+}
+
+func (d *door) doAndHangUp(w http.ResponseWriter, r *http.Request) {
+	answer := httptest.NewRecorder()
+	d.behind.ServeHTTP(answer, r)
+	if answer.Code == http.StatusOK {
+		d.lostN.Add(1)
+	}
+	hangUp(w)
 }
 
 // hangUp breaks the connection without an answer.

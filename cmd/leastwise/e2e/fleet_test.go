@@ -33,19 +33,20 @@ func mixed(seed uint64, credentials, calls int) fleet.AuditOptions {
 func keyOf(c fleet.AuditCredential) string { return "vault/default/token/" + c.Accessor }
 
 // eventsOf is how many events a log tells: one a call, and one more for each issuance, link to a parent, renewal and
-// revocation. What follows without being told (a child's end) is not among them.
+// revocation. What follows without being told is one event for each child of a revoked token, which may have been
+// revoked itself before: its parent's partition does not know.
 func eventsOf(truth fleet.AuditTruth) (told, derived uint64) {
 	told = uint64(truth.Records) + uint64(len(truth.Credentials))
 	for _, c := range truth.Credentials {
 		told += c.Renewals
-		if c.Parent >= 0 {
+		if c.Ended == "revoked" {
 			told++
 		}
-		switch c.Ended {
-		case "revoked":
+		if c.Parent >= 0 {
 			told++
-		case "parent":
-			derived++
+			if truth.Credentials[c.Parent].Ended != "" {
+				derived++
+			}
 		}
 	}
 	return told, derived

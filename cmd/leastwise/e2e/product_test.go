@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,7 +49,7 @@ type product struct {
 }
 
 // patience is how long a test waits for what must come; it says nothing about how long that may take.
-const patience = 90 * time.Second
+const patience = 30 * time.Second
 
 func newProduct(t *testing.T, partitions int) *product {
 	t.Helper()
@@ -97,7 +98,7 @@ func (p *product) start() {
 	p.t.Cleanup(func() {
 		p.stop()
 		if p.t.Failed() {
-			p.t.Logf("the product's log ends with:\n%s", p.output.tail(6000))
+			p.t.Logf("what the product warned of last:\n%s", p.output.warnings(15))
 		}
 	})
 }
@@ -120,7 +121,6 @@ func (p *product) append(lines []byte) {
 // until polls until holds says "", and fails with what it said last. The process must live all that time.
 func (p *product) until(holds func() string) {
 	p.t.Helper()
-	p.t.Log("waiting", time.Now().Format("05.000"))
 	ticker := time.NewTicker(25 * time.Millisecond)
 	defer ticker.Stop()
 	limit := time.NewTimer(patience)
@@ -266,7 +266,13 @@ func (o *output) bytes() []byte {
 	return bytes.Clone(o.text.Bytes())
 }
 
-func (o *output) tail(n int) []byte {
-	all := o.bytes()
-	return all[max(0, len(all)-n):]
+// warnings are the last n lines that are more than information, each cut short.
+func (o *output) warnings(n int) string {
+	var lines []string
+	for line := range strings.Lines(string(o.bytes())) {
+		if !strings.Contains(line, `"level":"INFO"`) {
+			lines = append(lines, line[:min(len(line), 600)])
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

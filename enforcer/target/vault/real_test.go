@@ -282,12 +282,11 @@ func TestRealVaultReissueGivesLessAndTheRealCallsPass(t *testing.T) {
 	if role, err := v.rolePolicies(t.Context(), "approle", "ingest"); err != nil || !slices.Equal(role, []string{"broad"}) {
 		t.Fatalf("the plan changed the role to %v, %v", role, err)
 	}
-	done, err := v.Reissue(t.Context(), "l1", d, plan)
-	if err != nil {
+	if _, err := v.Reissue(t.Context(), "l1", d, plan); err != nil {
 		t.Fatal(err)
 	}
 	// Done again after a crash: the role's former policies are not lost.
-	done, err = v.Reissue(t.Context(), "l1", d, plan)
+	done, err := v.Reissue(t.Context(), "l1", d, plan)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +23,6 @@ type server struct {
 	root *api.Client
 	addr string
 	dir  string
-	n    atomic.Int64
 }
 
 func realVault(t *testing.T) *server {
@@ -191,5 +188,3 @@ func readJSON(t *testing.T, path string) parcel {
 	}
 	return p
 }
-
-func lines(text string) []string { return strings.Split(strings.TrimSpace(text), "\n") }
