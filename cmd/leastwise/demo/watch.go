@@ -42,7 +42,7 @@ type seen struct {
 	accessor string
 	ladder   *pb.LadderState
 	decided  string // policies of the last decision
-	asked    bool // an exception was asked for
+	asked    bool   // an exception was asked for
 	closed   *pb.LadderState
 }
 
