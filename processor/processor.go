@@ -13,7 +13,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/leastwise/leastwise/internal/store"
@@ -47,7 +46,6 @@ type Processor struct {
 	grants  *scope.Grants
 	metrics *metrics
 	ready   chan struct{} // closed when the facts were read to their end once
-	lag     atomic.Int64
 }
 
 // New checks the configuration. It opens nothing.

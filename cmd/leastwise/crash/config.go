@@ -8,10 +8,11 @@ import (
 )
 
 // newSite writes the configuration, the policies and the catalog of a site whose collector follows logFile.
-func newSite(dir, logFile string, h *history, at *issuer) (*site, error) {
+// It publishes so many lines at once.
+func newSite(dir, logFile string, batch int, h *history, at *issuer) (*site, error) {
 	s := &site{dir: dir, config: filepath.Join(dir, "leastwise.yaml"), issuer: at}
 	files := map[string]string{
-		"leastwise.yaml":        fmt.Sprintf(configText, dir, logFile, dir, dir),
+		"leastwise.yaml":        fmt.Sprintf(configText, dir, logFile, batch, dir, dir),
 		"policies/probing.yaml": fmt.Sprintf(probingText, threshold),
 		"policies/curious.yaml": fmt.Sprintf(curiousText, curious, int(longLife.Hours())),
 		"catalog.yaml":          catalogText(h),
@@ -35,7 +36,7 @@ listen: none
 log: {level: info}
 kafka: embedded
 clickhouse: embedded
-vault_collector: {file: %q, batch_records: 200, batch_wait: 100ms, heartbeat: 2s}
+vault_collector: {file: %q, batch_records: %d, batch_wait: 100ms, heartbeat: 2s}
 processor: {flush: 200ms, checkpoint: 1s, heartbeat: 1s, tick: 100ms}
 policies: {dir: "%s/policies"}
 catalog: {path: "%s/catalog.yaml"}

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	rotations = 6
+	rotations = 6 // besides those that fall between a kill and the start of the next process
 	feedEvery = 40 * time.Millisecond
 )
 
@@ -33,6 +33,7 @@ type feeder struct {
 	until float64    // and towards which it goes on
 	since time.Time
 	pace  time.Duration // after which two thirds of the way are allowed
+	turn  bool          // the log is to be rotated at the next piece, whatever its length
 }
 
 // goOn lets the feeder write up to a share of the log: fast at first and then ever slower, so that it does not come to
@@ -72,7 +73,7 @@ func (f *feeder) run(ctx context.Context) error {
 	defer func() { out.Close() }()
 	var written int64
 	var pending []byte
-	rotated, late := 0, false
+	live, rotated, late := 0, 0, false
 	for {
 		line, err := lines.ReadBytes('\n')
 		f.notice(line)
@@ -110,9 +111,13 @@ func (f *feeder) run(ctx context.Context) error {
 			return fmt.Errorf("feed the log: %w", err)
 		}
 		written, pending = written+int64(cut), bytes.Clone(pending[cut:])
-		if rotated < rotations && written > f.size*int64(rotated+1)/(rotations+1) {
+		if live < rotations && written > f.size*int64(live+1)/(rotations+1) {
+			live++
+			f.rotate()
+		}
+		if f.turned() {
 			rotated, late = rotated+1, true
-			if err := rotate(f.path, rotated); err != nil {
+			if err := shift(f.path, rotated); err != nil {
 				return fmt.Errorf("rotate the log: %w", err)
 			}
 		}
@@ -123,8 +128,22 @@ func create(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 }
 
-// rotate renames as logrotate does: PATH.1 is the youngest.
-func rotate(path string, n int) error {
+// rotate asks for a rotation.
+func (f *feeder) rotate() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.turn = true
+}
+
+func (f *feeder) turned() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer func() { f.turn = false }()
+	return f.turn
+}
+
+// shift renames as logrotate does: PATH.1 is the youngest.
+func shift(path string, n int) error {
 	for ; n > 1; n-- {
 		if err := os.Rename(fmt.Sprintf("%s.%d", path, n-1), fmt.Sprintf("%s.%d", path, n)); err != nil {
 			return err

@@ -18,7 +18,7 @@ import (
 const (
 	credentials = 400
 	calls       = 24_000
-	malformed   = 60
+	malformed   = 1000
 	// The log ends shortly before the test begins and is short, so that nothing expires and each window holds all of it
 	// whenever it is looked at.
 	logSpan   = 10 * time.Minute

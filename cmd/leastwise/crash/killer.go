@@ -14,9 +14,11 @@ import (
 const (
 	// atWork bounds how long a process may take until it is seen at work. A component that joins its group after its
 	// predecessor was killed waits for that one's session to run out: ten seconds.
-	atWork = 25 * time.Second
+	atWork = time.Minute
 	// Of kills of the all-in-one process, one in this many falls into its start.
 	early = 5
+	// How long the feeder may take to come to its next piece.
+	rotationTakes = 300 * time.Millisecond
 	// What it takes about until the next kill: the pace of the log.
 	upTakes, componentTakes = 1500 * time.Millisecond, 2500 * time.Millisecond
 )
@@ -76,7 +78,10 @@ func (k *killer) killUp(ctx context.Context) error {
 	} else if err := k.waitFor(ctx, PartUp, k.checkpointMoved); err != nil {
 		return err
 	}
-	return k.kill(ctx, PartUp, delay)
+	if err := k.kill(ctx, PartUp, delay); err != nil {
+		return err
+	}
+	return k.turnLog(ctx)
 }
 
 // apart goes on with each component in a process of its own, beside engines that are left alone.
@@ -113,7 +118,25 @@ func (k *killer) killComponent(ctx context.Context, part string) error {
 	if err := k.kill(ctx, part, delay); err != nil {
 		return err
 	}
+	if part == PartCollector {
+		if err := k.turnLog(ctx); err != nil {
+			return err
+		}
+	}
 	return k.begin(part)
+}
+
+// turnLog rotates the log, every other time, while nobody reads it: what the killed process had published and not
+// remembered is then found under another name.
+func (k *killer) turnLog(ctx context.Context) error {
+	if k.rand.IntN(2) == 0 {
+		return nil
+	}
+	k.feed.rotate()
+	if !wait(ctx, rotationTakes) {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 func (k *killer) kill(ctx context.Context, part string, delay time.Duration) error {

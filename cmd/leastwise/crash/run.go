@@ -66,8 +66,8 @@ func Run(ctx context.Context, opts Options) (ok bool, err error) {
 		}
 		fmt.Fprintf(opts.Out, "  %s\n", text)
 	}
-	fmt.Fprintf(opts.Out, "crash: seed %d, %d kills, %d events, %d dead letters, %d ladders, %d revoked, %d failures by the issuer, %s: %s\n",
-		opts.Seed, opts.Kills, len(killed.events)+len(killed.derived), total(killed.letters), ladders, len(killing.revocations()),
+	fmt.Fprintf(opts.Out, "crash: seed %d, %d kills, %d events (%d told again), %d dead letters, %d ladders, %d revoked, %d failures by the issuer, %s: %s\n",
+		opts.Seed, opts.Kills, len(killed.events)+len(killed.derived), killed.told-len(killed.events)-len(killed.derived), total(killed.letters), ladders, len(killing.revocations()),
 		killing.failures(), time.Since(began).Round(time.Second), verdict)
 	return len(d.list) == 0, nil
 }
@@ -83,7 +83,7 @@ func killedRun(ctx context.Context, cancel context.CancelCauseFunc, opts Options
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := newSite(dir, path, h, at)
+	s, err := newSite(dir, path, 200, h, at)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -124,7 +124,7 @@ func wholeRun(ctx context.Context, opts Options, h *history, d *differences) (*s
 			at.end(key)
 		}
 	}
-	s, err := newSite(filepath.Join(opts.Dir, "uninterrupted"), h.file, h, at)
+	s, err := newSite(filepath.Join(opts.Dir, "uninterrupted"), h.file, 5000, h, at)
 	if err != nil {
 		return nil, nil, err
 	}

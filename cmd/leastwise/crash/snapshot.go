@@ -24,6 +24,7 @@ type snapshot struct {
 	states  map[string]*credential
 	journal map[string][]*pb.LadderState // of each credential, from Kafka, in its order
 	entries int
+	told    int // messages of leastwise.events: what is more than the events was published again after a kill
 	// What ClickHouse holds of the journal, and the rows of the audit log that prove themselves.
 	recorded, proven uint64
 	chain            error
@@ -60,7 +61,10 @@ func take(ctx context.Context, engines *allinone.Engines) (*snapshot, error) {
 	if err := s.takeCredentials(ctx, db); err != nil {
 		return nil, err
 	}
-	if err := s.takeJournal(ctx, engines.Stream); err != nil {
+	if err := each(ctx, engines.Stream, schemas.TopicEnforcement, s.addEntry); err != nil {
+		return nil, err
+	}
+	if err := each(ctx, engines.Stream, schemas.TopicEvents, func(stream.Message) error { s.told++; return nil }); err != nil {
 		return nil, err
 	}
 	if err := db.QueryRow(ctx, "SELECT count() FROM enforcement FINAL").Scan(&s.recorded); err != nil {
@@ -136,22 +140,24 @@ func (s *snapshot) takeCredentials(ctx context.Context, db *store.DB) error {
 	return rows.Err()
 }
 
-func (s *snapshot) takeJournal(ctx context.Context, client *stream.Client) error {
-	partitions, err := client.Partitions(ctx, schemas.TopicEnforcement)
+func (s *snapshot) addEntry(m stream.Message) error {
+	l := &pb.LadderState{}
+	if err := l.UnmarshalVT(m.Value); err != nil {
+		return fmt.Errorf("read the journal: %w", err)
+	}
+	s.journal[l.Credential] = append(s.journal[l.Credential], l)
+	s.entries++
+	return nil
+}
+
+// each reads a topic whole.
+func each(ctx context.Context, client *stream.Client, topic string, fn func(stream.Message) error) error {
+	partitions, err := client.Partitions(ctx, topic)
 	if err != nil {
 		return err
 	}
 	for p := range partitions {
-		_, err := client.ReadPartition(ctx, schemas.TopicEnforcement, p, stream.Earliest, func(m stream.Message) error {
-			l := &pb.LadderState{}
-			if err := l.UnmarshalVT(m.Value); err != nil {
-				return fmt.Errorf("read the journal: %w", err)
-			}
-			s.journal[l.Credential] = append(s.journal[l.Credential], l)
-			s.entries++
-			return nil
-		})
-		if err != nil {
+		if _, err := client.ReadPartition(ctx, topic, p, stream.Earliest, fn); err != nil {
 			return err
 		}
 	}

@@ -105,7 +105,7 @@ func (p *product) raw(sql string) []byte {
 // known is all that the product holds of its credentials, without where and when it was written.
 func (p *product) known() (credentials, findings []string) {
 	p.t.Helper()
-	credentials = p.query(`SELECT * EXCEPT (blob, kafka_partition, applied_offset, written_at)
+	credentials = p.query(`SELECT * EXCEPT (blob, kafka_partition, applied_offset, written_at) REPLACE (mapSort(labels) AS labels)
 		FROM credentials FINAL ORDER BY credential FORMAT JSONEachRow`)
 	credentials = append(credentials, p.states()...)
 	// An age moves on with the clock, so its value is left out.
@@ -147,7 +147,7 @@ func (p *product) states() (out []string) {
 
 func TestAnyPartitionCountAndBatchingGivesTheSame(t *testing.T) {
 	t.Parallel()
-	log, truth := writeLog(t, mixed(3, 150, 2500))
+	log, truth := writeLog(t, mixed(3, 120, 1500))
 	policies := writePolicies(t)
 	type shape struct {
 		partitions, records, rows int
@@ -155,10 +155,11 @@ func TestAnyPartitionCountAndBatchingGivesTheSame(t *testing.T) {
 	}
 	shapes := []shape{
 		{1, 5000, 50_000, 300 * time.Millisecond, 600 * time.Millisecond},
-		{3, 250, 40, 20 * time.Millisecond, 150 * time.Millisecond},
-		{8, 77, 500, 100 * time.Millisecond, 100 * time.Millisecond},
+		{3, 250, 100, 50 * time.Millisecond, 250 * time.Millisecond},
+		{8, 77, 500, 200 * time.Millisecond, 200 * time.Millisecond},
 	}
-	products := make([]*product, len(shapes))
+	var first *product
+	last:=""
 	for i, s := range shapes {
 		p := newProduct(t, s.partitions)
 		p.cfg.VaultCollector.BatchRecords = s.records
@@ -169,7 +170,7 @@ func TestAnyPartitionCountAndBatchingGivesTheSame(t *testing.T) {
 		if i == 0 {
 			p.append(log)
 		} else { // as it comes, cut anywhere
-			for part := range slices.Chunk(log, len(log)/(7*i)) {
+			for part := range slices.Chunk(log, len(log)/(4*i)) {
 				had := p.events()
 				p.append(part)
 				p.untilEventsPast(had)
@@ -177,18 +178,22 @@ func TestAnyPartitionCountAndBatchingGivesTheSame(t *testing.T) {
 		}
 		p.untilComplete(truth)
 		p.untilDecided(truth)
-		products[i] = p
-	}
-	if parts, _ := products[2].number("SELECT uniqExact(kafka_partition) FROM credentials"); parts != 8 {
-		t.Errorf("8 partitions were asked for, credentials came through %d", parts)
-	}
-	for i, p := range products[1:] {
+		if parts, _ := p.number("SELECT uniqExact(kafka_partition) FROM credentials"); parts != uint64(s.partitions) {
+			t.Errorf("%d partitions were asked for, credentials came through %d", s.partitions, parts)
+		}
+		if first == nil {
+			first = p
+			continue // and goes on: its last state may not be written yet
+		}
 		p.until(func() string {
-			credentials, findings := products[0].known()
+			credentials, findings := first.known()
 			otherCredentials, otherFindings := p.known()
-			return cmp.Or(differ(credentials, otherCredentials), differ(findings, otherFindings))
+			d := cmp.Or(differ(credentials, otherCredentials), differ(findings, otherFindings))
+			if d != last { t.Log(time.Now(), d); last = d }
+			return d
 		})
-		t.Logf("%+v knows what %+v knows", shapes[i+1], shapes[0])
+		first.stop()
+		p.stop()
 	}
 }
 
@@ -207,7 +212,7 @@ func differ(a, b []string) string {
 
 func TestScanAndPipelineAgree(t *testing.T) {
 	t.Parallel()
-	log, truth := writeLog(t, mixed(4, 150, 2500))
+	log, truth := writeLog(t, mixed(4, 120, 1500))
 	p := newProduct(t, 2)
 	p.cfg.Policies.Dir = writePolicies(t)
 	p.append(log)
@@ -228,10 +233,12 @@ func TestScanAndPipelineAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Times of use are left out: a call has two lines, and which of them tells the time differs (scan reads every line by
+	// itself, the collector in pairs).
 	var scanned []string
 	for _, c := range report.Credentials {
-		scanned = append(scanned, fmt.Sprintf("%s %s uses %d denied %d on %d issued %s expires %s used %s identity %s from %s", c.Key, c.State,
-			c.Uses, c.Denied, c.DeniedPermissions, when(c.IssuedAt), when(c.ExpiresAt), when(c.LastUsedAt), word(c.Identity), word(c.DerivedFrom)))
+		scanned = append(scanned, fmt.Sprintf("%s %s uses %d denied %d on %d issued %s expires %s identity %s from %s", c.Key, c.State,
+			c.Uses, c.Denied, c.DeniedPermissions, when(c.IssuedAt), when(c.ExpiresAt), word(c.Identity), word(c.DerivedFrom)))
 	}
 	if diff := differ(scanned, p.piped()); diff != "" {
 		t.Errorf("scan, then pipeline: %s", diff)
@@ -254,8 +261,7 @@ func TestScanAndPipelineAgree(t *testing.T) {
 // piped is the pipeline's credentials as the scan's are written above.
 func (p *product) piped() (out []string) {
 	p.t.Helper()
-	rows, err := p.db.Query(p.t.Context(), `SELECT credential, state, uses, denied, denied_permissions, issued_at, expires_at, last_used_at,
-		principal, parent FROM v_credentials ORDER BY credential`)
+	rows, err := p.db.Query(p.t.Context(), `SELECT credential, state, uses, denied, denied_permissions, issued_at, expires_at, principal, parent FROM v_credentials ORDER BY credential`)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -263,12 +269,12 @@ func (p *product) piped() (out []string) {
 	for rows.Next() {
 		var key, state, principal, parent string
 		var uses, denied, distinct uint64
-		var issued, expires, used *time.Time
-		if err := rows.Scan(&key, &state, &uses, &denied, &distinct, &issued, &expires, &used, &principal, &parent); err != nil {
+		var issued, expires *time.Time
+		if err := rows.Scan(&key, &state, &uses, &denied, &distinct, &issued, &expires, &principal, &parent); err != nil {
 			p.t.Fatal(err)
 		}
-		out = append(out, fmt.Sprintf("%s %s uses %d denied %d on %d issued %s expires %s used %s identity %s from %s", key, state,
-			uses, denied, distinct, when(issued), when(expires), when(used), principal, parent))
+		out = append(out, fmt.Sprintf("%s %s uses %d denied %d on %d issued %s expires %s identity %s from %s", key, state,
+			uses, denied, distinct, when(issued), when(expires), principal, parent))
 	}
 	if err := rows.Err(); err != nil {
 		p.t.Fatal(err)
