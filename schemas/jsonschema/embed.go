@@ -13,3 +13,8 @@ var Policy []byte
 //
 //go:embed catalog.schema.json
 var Catalog []byte
+
+// Config describes the configuration file of `leastwise up` and of every component.
+//
+//go:embed config.schema.json
+var Config []byte

@@ -49,7 +49,7 @@ type product struct {
 }
 
 // patience is how long a test waits for what must come; it says nothing about how long that may take.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 func newProduct(t *testing.T, partitions int) *product {
 	t.Helper()
