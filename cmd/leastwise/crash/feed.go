@@ -34,6 +34,7 @@ type feeder struct {
 	since time.Time
 	pace  time.Duration // after which two thirds of the way are allowed
 	turn  bool          // the log is to be rotated at the next piece, whatever its length
+	last  time.Time     // of the last rotation
 }
 
 // goOn lets the feeder write up to a share of the log: fast at first and then ever slower, so that it does not come to
@@ -135,11 +136,18 @@ func (f *feeder) rotate() {
 	f.turn = true
 }
 
+// between rotations there is more time than a tick of the file system's clock: two rotations within one are not
+// something that a rotating program does, and not what is tried here.
+const between = 50 * time.Millisecond
+
 func (f *feeder) turned() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	defer func() { f.turn = false }()
-	return f.turn
+	if !f.turn || time.Since(f.last) < between {
+		return false
+	}
+	f.turn, f.last = false, time.Now()
+	return true
 }
 
 // shift renames as logrotate does: PATH.1 is the youngest.

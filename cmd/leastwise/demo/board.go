@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/leastwise/leastwise/enforcer/notify"
+	"github.com/leastwise/leastwise/internal/daemon"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 	site "github.com/leastwise/leastwise/simulator/demo"
 )
@@ -25,8 +26,8 @@ type board struct {
 
 	mu    sync.Mutex
 	out   io.Writer
+	head  []string // what was said at the start; guarded by mu
 	lines []string // the latest steps; guarded by mu
-	drawn int      // lines of the last drawing; guarded by mu
 }
 
 const shownSteps = 14
@@ -43,9 +44,14 @@ func newBoard(opts Options) *board {
 func (b *board) say(format string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.once {
-		fmt.Fprintf(b.out, format+"\n", args...)
+	if b.once {
+		return
 	}
+	if b.live && len(b.head) == 0 {
+		fmt.Fprint(b.out, "\x1b[2J\x1b[H")
+	}
+	fmt.Fprintf(b.out, format+"\n", args...)
+	b.head = append(b.head, fmt.Sprintf(format, args...))
 }
 
 func (b *board) intro(opts Options, listen string) {
@@ -54,7 +60,9 @@ func (b *board) intro(opts Options, listen string) {
 	b.say("  policies and catalog  %s", filepath.Join(opts.Dir, "site"))
 	b.say("  audit log of Vault    %s", filepath.Join(opts.Dir, "vault"))
 	b.say("  log of Leastwise      %s", filepath.Join(opts.Dir, "leastwise.log"))
-	b.say("  health and metrics    http://%s/readyz  http://%s/metrics", listen, listen)
+	if listen != daemon.NoListen {
+		b.say("  health and metrics    http://%s/readyz  http://%s/metrics", listen, listen)
+	}
 	if opts.ClickHouseListen != "" {
 		b.say("  ClickHouse, by HTTP   http://%s/?query=SELECT+*+FROM+leastwise.v_ladder+FORMAT+Vertical", opts.ClickHouseListen)
 	}
@@ -131,29 +139,28 @@ func rowOf(a *seen) row {
 func (b *board) draw(rows []row) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	width := 120
+	width, height := 120, 40
 	if file, ok := b.out.(*os.File); ok {
-		if w, _, err := term.GetSize(int(file.Fd())); err == nil && w > 20 {
-			width = w
+		if w, h, err := term.GetSize(int(file.Fd())); err == nil && w > 20 && h > 10 {
+			width, height = w, h
 		}
 	}
-	var text strings.Builder
-	if b.drawn > 0 {
-		fmt.Fprintf(&text, "\x1b[%dA\x1b[J", b.drawn)
-	}
-	lines := make([]string, 0, len(rows)+len(b.lines)+3)
+	lines := append(make([]string, 0, len(b.head)+len(rows)+len(b.lines)+4), b.head...)
 	lines = append(lines, fmt.Sprintf("%-12s %-62s %s", "AGENT", "ON THE LADDER", "CALLS WITH ITS CREDENTIAL"))
 	for _, r := range rows {
 		lines = append(lines, fmt.Sprintf("%-12s %-62s %s", r.agent, r.where, r.detail))
 	}
 	lines = append(append(append(lines, ""), b.lines...), "", "Ctrl-C ends the demo.")
+	lines = lines[max(0, len(lines)-height+1):]
+	var text strings.Builder
+	text.WriteString("\x1b[H") // home; each line then clears the rest of its row
 	for _, line := range lines {
 		if runes := []rune(line); len(runes) > width-1 {
 			line = string(runes[:width-2]) + "…"
 		}
-		text.WriteString(line + "\n")
+		text.WriteString(line + "\x1b[K\n")
 	}
-	b.drawn = len(lines)
+	text.WriteString("\x1b[J")
 	fmt.Fprint(b.out, text.String())
 }
 

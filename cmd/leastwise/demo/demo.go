@@ -67,7 +67,7 @@ func Run(ctx context.Context, opts Options) error {
 
 	env := daemon.NewEnv("leastwise", slog.New(slog.NewJSONHandler(logFile, nil)))
 	env.Listen = opts.Listen
-	cfg := config(opts, vault)
+	cfg := Config(opts, vault)
 	if err := os.MkdirAll(cfg.Enforcer.Vault[0].Reissue.Directory, 0o700); err != nil {
 		return fmt.Errorf("make the delivery directory: %w", err)
 	}
@@ -96,8 +96,9 @@ func Run(ctx context.Context, opts Options) error {
 	}
 }
 
-// config is that of `leastwise up`, with a day scaled to site.Day.
-func config(opts Options, vault *fleet.Site) allinone.Config {
+// Config is that of `leastwise up` for a Vault that fleet.Setup has made, with a day scaled to site.Day. Of opts it takes
+// Dir, which is to hold what site.Write writes in "site", and ClickHouseListen.
+func Config(opts Options, vault *fleet.Site) allinone.Config {
 	at := func(parts ...string) string { return filepath.Join(append([]string{opts.Dir}, parts...)...) }
 	return allinone.Config{
 		Common:     daemon.Common{DataDir: at("data")},

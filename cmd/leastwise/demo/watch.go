@@ -192,7 +192,9 @@ func (w *watcher) tell(a *seen, l *pb.LadderState) {
 		fields = append(fields, "told", l.Told)
 	}
 	add("waiting", l.Waiting)
-	add("proof", l.Proof)
+	if l.State == pb.LadderState_REVOKED {
+		add("proof", l.Proof)
+	}
 	add("reason", l.Reason)
 	if r := l.Reissue; r != nil && l.State >= pb.LadderState_REISSUE_INTENDED {
 		fields = append(fields, "policy", r.PolicyName, "granted_before", r.GrantedBefore, "granted_after", r.GrantedAfter)
