@@ -39,7 +39,9 @@ type worker struct {
 // The order of a checkpoint is what makes a crash at any line harmless:
 //
 //	event rows        a crash before: read again. After: their offsets are known, they are not written twice.
-//	derived, decided  published before the state that says they were; a crash between publishes them again, harmlessly.
+//	derived, decided  published before the state that says they were; a crash between publishes derived events again,
+//	                  harmlessly. What was decided is read back from its topic: history may have gone on when it is read
+//	                  again, and what would not be decided any more still has to be taken back.
 //	state rows        each with its own offset; a part of them written is as good as none or all.
 //	commit            a crash before: the span is read again and recognised.
 func (p *Processor) partition(ctx context.Context, a *stream.Assignment) error {
@@ -98,14 +100,16 @@ func (w *worker) load(ctx context.Context) error {
 		return err
 	}
 	w.seen.Forgotten(horizon)
-	end, err := w.p.deps.Stream.ReadPartition(ctx, schemas.TopicEvents, partition, w.newest+1, func(stream.Message) error { return errStop })
+	if err := w.recallDecisions(ctx); err != nil {
+		return err
+	}
+	_, err = w.p.deps.Stream.ReadPartition(ctx, schemas.TopicEvents, partition, w.newest+1, func(stream.Message) error { return errStop })
 	if err != nil && !errors.Is(err, errStop) {
 		if errors.Is(err, stream.ErrPastEnd) {
 			return fmt.Errorf("partition %d, newest row %d: %w", partition, w.newest, ErrTopicRecreated)
 		}
 		return fmt.Errorf("partition %d: %w", partition, err)
 	}
-	_ = end
 	w.next, w.committed = max(0, w.a.Committed), w.a.Committed
 	if w.newest < 0 && w.a.Committed > 0 {
 		w.p.log.Warn("the consumer group has read events that ClickHouse does not hold; reading the topic from its start",
@@ -116,6 +120,27 @@ func (w *worker) load(ctx context.Context) error {
 	w.lastFlush, w.lastCommit = w.p.deps.Env.Now(), w.p.deps.Env.Now()
 	w.p.log.Info("partition taken over", "partition", partition, "credentials", w.core.Len(), "remembered_ids", w.seen.Len(),
 		"newest_row", w.newest, "committed", w.a.Committed, "took", time.Since(began).String())
+	return nil
+}
+
+// recallDecisions reads what was last said of each credential: keyed state, in a compacted topic.
+func (w *worker) recallDecisions(ctx context.Context) error {
+	_, err := w.p.deps.Stream.ReadPartition(ctx, schemas.TopicDecisions, w.a.Partition, stream.Earliest, func(m stream.Message) error {
+		if len(m.Value) == 0 {
+			return nil // a tombstone
+		}
+		var d pb.Decision
+		if err := d.UnmarshalVT(m.Value); err != nil || d.Credential != string(m.Key) || d.DecidedAt == nil {
+			w.p.metrics.rejected.Inc()
+			w.p.log.Warn("message is no decision; passed over", "partition", m.Partition, "offset", m.Offset)
+			return nil
+		}
+		w.core.Published(&d)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("partition %d: recall decisions: %w", w.a.Partition, err)
+	}
 	return nil
 }
 

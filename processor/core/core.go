@@ -54,6 +54,9 @@ type Core struct {
 	touched    []*Entry
 	dirty      []*Entry
 
+	// published holds what was said of credentials whose state is not there, until an event brings them back.
+	published map[string]lifecycle.Decided
+
 	derived   []*pb.Event
 	decisions []*pb.Decision
 }
@@ -97,7 +100,7 @@ func New(opts Options) *Core {
 		opts.Tick = time.Second
 	}
 	return &Core{opts: opts, entries: map[string]*Entry{}, cold: map[string]cold{},
-		signed: map[rego.Signature]uint32{},
+		signed: map[rego.Signature]uint32{}, published: map[string]lifecycle.Decided{},
 		wheel:  wheel.New[string](opts.Tick)}
 }
 
@@ -164,6 +167,8 @@ func (c *Core) Apply(ev *pb.Event, offset int64, counted bool) {
 	if e == nil {
 		e = &Entry{Credential: *lifecycle.New(ev.Credential), usedPerms: -1, marks: markRescope}
 		c.entries[e.Key] = e
+		e.Decided = c.published[e.Key]
+		delete(c.published, e.Key)
 	}
 	if offset <= e.Offset {
 		return

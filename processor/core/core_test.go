@@ -139,6 +139,72 @@ func TestTheEndOfACredentialTakesItsViolationBack(t *testing.T) {
 	}
 }
 
+// A crash came between the decision and the state that says so; what is read again comes together with what ends it.
+func TestADecisionThatTheStateDoesNotKnowIsTakenBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		stored bool // the credential's state was written at some time before the decision
+		after  time.Duration
+		state  string
+		end    func(w *world)
+	}{
+		"revoked, no state": {false, 2 * time.Hour, "revoked", func(w *world) { w.event(pb.Event_REVOKED, "a", 2*time.Hour, nil) }},
+		"revoked":           {true, 2 * time.Hour, "revoked", func(w *world) { w.event(pb.Event_REVOKED, "a", 2*time.Hour, nil) }},
+		"expired":           {true, 6 * time.Hour, "expired", func(*world) {}},
+		"not violated any more": {true, 2 * time.Hour, "active", func(w *world) {
+			engine, err := rego.New(context.Background(), rego.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.core.Rules(engine.Current())
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := newWorld(t, agePolicy, "")
+			before.issue("a", 0, 5*time.Hour)
+			blob, err := before.core.Entry(key("a")).Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := before.settle(90 * time.Minute)
+			if len(said) != 1 || len(said[0].Violations) != 1 {
+				t.Fatalf("%v", said)
+			}
+			w := newWorld(t, agePolicy, "")
+			if c.stored {
+				cred, err := lifecycle.Load(key("a"), blob)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.core.Load(cred)
+				w.offset = cred.Offset
+			}
+			w.core.Published(said[0])
+			if !c.stored {
+				w.issue("a", 0, 5*time.Hour)
+			}
+			c.end(w)
+			got := w.settle(c.after)
+			if len(got) != 1 || len(got[0].Violations) != 0 || got[0].Subject.State != c.state {
+				t.Fatalf("%v", got)
+			}
+		})
+	}
+}
+
+func TestAnOlderDecisionThanTheStatesIsNoNews(t *testing.T) {
+	w := newWorld(t, agePolicy, "")
+	w.issue("a", 0, 5*time.Hour)
+	said := w.settle(90 * time.Minute)
+	w.event(pb.Event_REVOKED, "a", 2*time.Hour, nil)
+	if got := w.settle(2 * time.Hour); len(got) != 1 {
+		t.Fatalf("%v", got)
+	}
+	w.core.Published(said[0])
+	if got := w.settle(3 * time.Hour); len(got) != 0 {
+		t.Fatalf("taken back twice: %v", got)
+	}
+}
+
 func TestChildrenEndWithTheirParentWhicheverIsToldFirst(t *testing.T) {
 	for _, linkedFirst := range []bool{true, false} {
 		w := newWorld(t, agePolicy, "")

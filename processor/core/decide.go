@@ -67,16 +67,40 @@ func (c *Core) publish(e *Entry, d *pb.Decision, now int64, revision string) {
 		d.PolicyRevision = c.rules.Revision()
 	}
 	d.Subject = c.describe(e, now)
-	e.Decided = lifecycle.Decided{At: now, Revision: revision}
-	for _, v := range d.Violations {
-		e.Decided.Policies = append(e.Decided.Policies, v.PolicyId)
-	}
-	slices.Sort(e.Decided.Policies)
-	e.Decided.Policies = slices.Compact(e.Decided.Policies)
+	e.Decided = decided(d)
 	if len(d.Violations) > 0 {
 		d.Proposal = c.propose(e, now)
 	}
 	c.decisions = append(c.decisions, d)
+}
+
+func decided(d *pb.Decision) lifecycle.Decided {
+	out := lifecycle.Decided{At: d.DecidedAt.AsTime().UnixNano(), Revision: d.InputRevision}
+	for _, v := range d.Violations {
+		out.Policies = append(out.Policies, v.PolicyId)
+	}
+	slices.Sort(out.Policies)
+	out.Policies = slices.Compact(out.Policies)
+	return out
+}
+
+// Published tells of a decision that stands in leastwise.decisions. A decision is published before the state that says
+// so is written. After a crash between the two, the events that are read again may come together with later ones that
+// end the credential, or what it violated: then nobody would decide what was decided, and nobody take it back. Call it
+// after Load, with the decisions in their order, and before Apply.
+func (c *Core) Published(d *pb.Decision) {
+	said := decided(d)
+	e := c.Entry(d.Credential)
+	if e == nil {
+		c.published[d.Credential] = said
+		return
+	}
+	if said.At <= e.Decided.At {
+		return
+	}
+	e.Decided = said
+	c.touch(e)
+	c.markDirty(e)
 }
 
 // describe tells the enforcer what it has to know of the credential.

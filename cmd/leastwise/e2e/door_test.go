@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -28,7 +29,8 @@ const (
 type door struct {
 	addr    string
 	behind  http.Handler
-	manner  atomic.Int32
+	passing sync.RWMutex // held for reading by every request
+	manner  manner       // guarded by passing
 	turn    atomic.Uint64
 	refused atomic.Uint64 // requests that were not carried out
 	lostN   atomic.Uint64 // requests carried out whose answer was lost
@@ -43,15 +45,20 @@ func newDoor(t *testing.T, behind http.Handler) *door {
 	return d
 }
 
+// set changes the manner, once the requests under way have ended.
 func (d *door) set(m manner) {
+	d.passing.Lock()
+	defer d.passing.Unlock()
 	d.refused.Store(0)
 	d.lostN.Store(0)
 	d.turn.Store(0)
-	d.manner.Store(int32(m))
+	d.manner = m
 }
 
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch manner(d.manner.Load()) {
+	d.passing.RLock()
+	defer d.passing.RUnlock()
+	switch d.manner {
 	case away:
 		d.refused.Add(1)
 		hangUp(w)
