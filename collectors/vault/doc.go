@@ -13,7 +13,7 @@
 // Event 0 is made from either line, so a log that begins or ends between the two loses nothing, and has the same id and
 // content from both, but for occurred_at (each line's own), outcome and error (only the response line knows what the
 // backend answered). Prefer merges the two without regard to order. With Options.Pairing a response line does not
-// repeat the event of the request line just before it, unless the call failed; that saves work and changes no result.
+// repeat the event of the request line just before it, unless the call failed; that saves work. A use is then told at the time of its request line alone.
 //
 // The response line adds what only it knows: tokens, leases, certificates and wrapping tokens ISSUED, RENEWED, REVOKED,
 // OBSERVED, and LINKED to the token that made them. Each has its fixed index, so its id never depends on the others.

@@ -101,7 +101,7 @@ func New(opts Options) *Core {
 	}
 	return &Core{opts: opts, entries: map[string]*Entry{}, cold: map[string]cold{},
 		signed: map[rego.Signature]uint32{}, published: map[string]lifecycle.Decided{},
-		wheel:  wheel.New[string](opts.Tick)}
+		wheel: wheel.New[string](opts.Tick)}
 }
 
 // Load puts in a credential as a restart finds it.
