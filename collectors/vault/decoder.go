@@ -96,9 +96,6 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 	if bad := d.inspect(text); bad != nil {
 		return dst, bad
 	}
-	if d.saidAlready(text) {
-		return dst, nil
-	}
 	root, err := d.parser.ParseBytes(text)
 	if err != nil {
 		return dst, unparsed(text)

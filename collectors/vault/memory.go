@@ -76,11 +76,6 @@ func (r *recentIDs) add(id string) {
 	r.next = (r.next + 1) % len(r.ring)
 }
 
-func (r *recentIDs) hasBytes(id []byte) bool {
-	_, ok := r.at[string(id)]
-	return ok
-}
-
 func (r *recentIDs) has(id string) bool {
 	_, ok := r.at[id]
 	return ok
