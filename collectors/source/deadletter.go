@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 
 	"github.com/leastwise/leastwise/schemas"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
@@ -13,14 +14,16 @@ import (
 const maxExcerpt = 512
 
 // DeadLetter makes the letter for a record that could not be read. It holds a hash and an outline of the record, none
-// of its text. The same record at the same position gives the same id.
+// of its text. The same record at the same offset gives the same id, also after the log was renamed by rotation.
 func DeadLetter(source, instance string, rec Record, m *Malformed) *leastwisev1.DeadLetter {
 	sum, length := m.SHA256, m.Length
 	if len(sum) == 0 {
 		hashed := sha256.Sum256(rec.Bytes)
 		sum, length = hashed[:], int64(len(rec.Bytes))
 	}
-	id := schemas.EventID(source, instance, "deadletter:"+rec.Position+":"+hex.EncodeToString(sum), 0)
+	// The offset without the file's name: a log that was rotated between two readings is the same log.
+	offset := rec.Position[strings.LastIndexByte(rec.Position, ':')+1:]
+	id := schemas.EventID(source, instance, "deadletter:"+offset+":"+hex.EncodeToString(sum), 0)
 	letter := &leastwisev1.DeadLetter{
 		Id: id[:], Source: source, Instance: instance, Position: rec.Position,
 		Reason: m.Reason, Detail: m.Detail, Sha256: sum, Length: uint64(max(length, 0)), Excerpt: outline(rec.Bytes),
