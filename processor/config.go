@@ -7,10 +7,12 @@ import (
 
 // Config of the processor. Zero values mean the defaults named here.
 type Config struct {
-	// Flush is how long event rows may wait before they are written (default 1s).
+	// Flush is how long event rows may wait before they are written (default 1s). Up to five times as
+	// long while writing takes more than a tenth of the time.
 	Flush time.Duration `yaml:"flush"`
 	// Checkpoint is how long the state of changed credentials may wait before it is written and the offset committed
-	// (default 10s). A crash replays at most that much.
+	// (default 10s). Up to six times as long while writing takes more than a tenth of the
+	// time. A crash replays at most that much.
 	Checkpoint time.Duration `yaml:"checkpoint"`
 	// Heartbeat is how often a standing violation is decided and published again (default 1m). The enforcer revokes
 	// only on a decision younger than its own limit.

@@ -31,6 +31,8 @@ type worker struct {
 	committed  int64
 	lastFlush  time.Time
 	lastCommit time.Time
+	// How long the last writes took.
+	flushTook, stateTook time.Duration
 }
 
 // partition is the life of a worker. Recovery is the ordinary path: load state and newest row, read from the committed
@@ -272,17 +274,22 @@ func (w *worker) publish(ctx context.Context) error {
 
 // write flushes rows when it is time, and makes a checkpoint when it is time for that.
 func (w *worker) write(ctx context.Context, now time.Time) error {
-	checkpoint := now.Sub(w.lastCommit) >= w.p.cfg.Checkpoint
-	if !checkpoint && now.Sub(w.lastFlush) < w.p.cfg.Flush && w.rows.Len() < w.p.cfg.BatchRows {
+	// Writes that take long come less often, so that they take a tenth of the time at most.
+	flush := min(max(w.p.cfg.Flush, 10*w.flushTook), 5*w.p.cfg.Flush)
+	every := min(max(w.p.cfg.Checkpoint, 10*w.stateTook), 6*w.p.cfg.Checkpoint)
+	checkpoint := now.Sub(w.lastCommit) >= every
+	if !checkpoint && now.Sub(w.lastFlush) < flush && w.rows.Len() < w.p.cfg.BatchRows {
 		return nil
 	}
+	began := time.Now()
 	if err := w.flushRows(ctx, now); err != nil {
 		return err
 	}
-	w.lastFlush = now
+	w.lastFlush, w.flushTook = now, time.Since(began)
 	if !checkpoint {
 		return nil
 	}
+	began = time.Now()
 	dirty := w.core.Dirty()
 	for begin := 0; begin < len(dirty); begin += stateBatch {
 		part := dirty[begin:min(begin+stateBatch, len(dirty))]
@@ -294,7 +301,7 @@ func (w *worker) write(ctx context.Context, now time.Time) error {
 		}
 	}
 	w.p.metrics.credentialsOf(w.a.Partition).Set(float64(w.core.Len()))
-	w.lastCommit = now
+	w.lastCommit, w.stateTook = now, time.Since(began)
 	w.core.Pack(now.UnixNano())
 	if w.next == w.committed {
 		return nil

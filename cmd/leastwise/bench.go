@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/pprof"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/figures"
 )
@@ -11,6 +12,8 @@ import (
 type benchCommand struct {
 	Credentials int `help:"Credentials in the generated log." default:"100000"`
 	Calls       int `help:"Calls in the generated log." default:"900000"`
+
+	CPUProfile string `name:"cpuprofile" help:"Write a processor profile to this file, for go tool pprof." placeholder:"FILE"`
 }
 
 func (c *benchCommand) Run(ctx context.Context) error {
@@ -19,6 +22,17 @@ func (c *benchCommand) Run(ctx context.Context) error {
 		return fmt.Errorf("make a scratch directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
+	if c.CPUProfile != "" {
+		file, err := os.Create(c.CPUProfile)
+		if err != nil {
+			return fmt.Errorf("write the processor profile: %w", err)
+		}
+		defer file.Close()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return fmt.Errorf("write the processor profile: %w", err)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	ok, err := figures.Run(ctx, figures.Options{Dir: dir, Credentials: c.Credentials, Calls: c.Calls,
 		Progress: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }}, os.Stdout)
 	if err != nil {

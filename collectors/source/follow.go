@@ -106,7 +106,7 @@ func (f *Follower) Close() error {
 }
 
 // Read gives up to limit lines to take, with the position of each. It returns as soon as it has given some and the log has no
-// more, or when wait is over, or when ctx ends. Lines given are not remembered before Commit.
+// more, or when wait is over, or when ctx ends. Lines given are not remembered before what Mark returns is called.
 func (f *Follower) Read(ctx context.Context, limit int, wait time.Duration, take func(line Line, position string)) (int, error) {
 	deadline := time.Now().Add(wait)
 	for {
@@ -176,15 +176,16 @@ func (o *open) give(line Line, take func(Line, string)) {
 	take(line, position)
 }
 
-// Commit remembers that everything given so far has been published.
-func (f *Follower) Commit() error {
+// Mark returns a function that remembers that everything given up to now has been published. The function may be called
+// later, from another goroutine, while Read goes on.
+func (f *Follower) Mark() func() error {
 	if f.cur == nil || f.cfg.Checkpoint == "" {
-		return nil
+		return func() error { return nil }
 	}
 	f.cur.refresh()
 	at := Checkpoint{Path: f.cur.path, Device: f.cur.device, Inode: f.cur.inode, Fingerprint: f.cur.print,
 		FingerprintSize: f.cur.printed, Offset: f.cur.offset, Modified: f.cur.modified}
-	return at.Save(f.cfg.Checkpoint)
+	return func() error { return at.Save(f.cfg.Checkpoint) }
 }
 
 // Lag is how many bytes of the file being read have not been given yet; 0 for a packed file.

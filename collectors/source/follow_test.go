@@ -103,7 +103,7 @@ func (s *site) read(limit int) {
 		if n == 0 {
 			return
 		}
-		if err := s.f.Commit(); err != nil {
+		if err := s.f.Mark()(); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -313,7 +313,7 @@ func playHistory(t *testing.T, seed int64) {
 				t.Fatal(err)
 			}
 			if next(3) > 0 {
-				if err := s.f.Commit(); err != nil {
+				if err := s.f.Mark()(); err != nil {
 					t.Fatal(err)
 				}
 			}

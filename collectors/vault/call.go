@@ -22,11 +22,13 @@ func (d *Decoder) events(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Even
 	if e.response && e.lastUse() {
 		dst = append(dst, d.spent(e))
 	}
-	if e.login || d.opts.Pairing && e.response && !e.unpaired && d.recent.has(e.id) {
+	if e.login || d.opts.Pairing && e.response && !e.unpaired && d.recent.has([]byte(e.id)) {
 		return dst // a login's caller is nobody; of a pair, the request line has told already
 	}
-	dst = d.learn(dst, e.auth.GetStringBytes("client_token"), e.auth.GetStringBytes("accessor"))
-	return d.learn(dst, e.request.GetStringBytes("client_token"), e.request.GetStringBytes("client_token_accessor"))
+	if token, accessor := stringOf(e.request.clientToken), stringOf(e.request.clientAccessor); len(token) > 0 && len(accessor) > 0 {
+		return d.learn(dst, token, accessor) // as its holder knows it, and may name it
+	}
+	return d.learn(dst, e.auth.clientToken, e.auth.accessor)
 }
 
 // wantsCall is whether this line makes event 0.
@@ -41,7 +43,7 @@ func (d *Decoder) wantsCall(e *entry) bool {
 		d.recent.add(e.id)
 		return true
 	}
-	return e.failure != failedNot || !d.recent.has(e.id)
+	return e.failure != failedNot || !d.recent.has([]byte(e.id))
 }
 
 // call makes event 0. But for occurred_at, outcome and error it says the same from either line of the call.
@@ -60,14 +62,14 @@ func (d *Decoder) call(e *entry) *leastwisev1.Event {
 	case e.response:
 		ev.Outcome = leastwisev1.Outcome_OUTCOME_SUCCESS
 	}
-	ev.RemoteAddress = d.names.get(e.request.GetStringBytes("remote_address"))
+	ev.RemoteAddress = cleanName(stringOf(e.request.remote))
 	same := d.sameOfCalls(e)
 	ev.Labels, ev.Policies = same.labels, same.policies
-	if e.auth == nil {
+	if !e.auth.known {
 		return ev
 	}
-	ev.Principal = d.key(keyEntity, cleanName(e.auth.GetStringBytes("entity_id")))
-	ev.GrantedBy = d.grantedBy(e.auth)
+	ev.Principal = d.key(keyEntity, cleanName(e.auth.entityID))
+	ev.GrantedBy = d.grantedBy(&e.auth)
 	ev.Lifetime = d.lifetimeSeen(e)
 	return ev
 }
@@ -83,17 +85,17 @@ type callFacts struct {
 // sameOfCalls finds the facts of a call by the text that they are made of.
 func (d *Decoder) sameOfCalls(e *entry) callFacts {
 	key := d.scratch[:0]
-	for _, part := range [...][]byte{e.request.GetStringBytes("mount_point"), e.request.GetStringBytes("mount_type"),
-		e.request.GetStringBytes("namespace", "path"), e.auth.GetStringBytes("display_name"), e.auth.GetStringBytes("token_type")} {
+	for _, part := range [...][]byte{stringOf(e.request.mountPoint), stringOf(e.request.mountType), stringOf(e.request.namespace),
+		e.auth.displayName, e.auth.tokenType} {
 		key = binary.AppendUvarint(key, uint64(len(part)))
 		key = append(key, part...)
 	}
-	for _, policy := range e.auth.GetArray("policies") {
+	for _, policy := range e.auth.policies {
 		key = append(append(key, policy.GetStringBytes()...), 0)
 	}
-	role := e.auth.GetStringBytes("metadata", "role_name")
+	role := e.auth.metadata.GetStringBytes("role_name")
 	if len(role) == 0 {
-		role = e.auth.GetStringBytes("metadata", "role")
+		role = e.auth.metadata.GetStringBytes("role")
 	}
 	key = append(key, role...)
 	d.scratch = key
@@ -101,11 +103,11 @@ func (d *Decoder) sameOfCalls(e *entry) callFacts {
 		return known
 	}
 	facts := callFacts{labels: map[string]string{}}
-	d.requestLabels(facts.labels, e)
-	if e.auth != nil {
-		d.tokenLabels(facts.labels, e.auth)
-		d.label(facts.labels, "role_name", role)
-		facts.policies = d.texts(e.auth.GetArray("policies"))
+	requestLabels(facts.labels, e)
+	if e.auth.known {
+		tokenLabels(facts.labels, &e.auth)
+		label(facts.labels, "role_name", role)
+		facts.policies = d.texts(e.auth.policies)
 	}
 	if len(key) <= maxFactsKey {
 		d.calls.put(string(key), facts)
@@ -149,7 +151,7 @@ func (e *entry) ownLife() bool {
 // lifetimeSeen is what a call tells of its token's life: when it was issued, and for how long. The log freezes token_ttl
 // at issue, so the expiry holds only if the token was never renewed: a call after it proves that it was.
 func (d *Decoder) lifetimeSeen(e *entry) *leastwisev1.Lifetime {
-	issued, err := parseTime(e.auth.GetStringBytes("token_issue_time"))
+	issued, err := parseTime(e.auth.issueTime)
 	if err != nil {
 		return nil
 	}
@@ -160,13 +162,13 @@ func (d *Decoder) lifetimeSeen(e *entry) *leastwisev1.Lifetime {
 	b.issued.Seconds, b.issued.Nanos = issued.Unix(), int32(issued.Nanosecond())
 	life := &b.life
 	life.IssuedAt = &b.issued
-	switch ttl := e.auth.GetInt64("token_ttl"); {
+	switch ttl := e.auth.ttl.GetInt64(); {
 	case ttl > 0 && ttl <= maxSeconds:
 		if end := issued.Add(time.Duration(ttl) * time.Second); !e.at.After(end.Add(time.Second)) {
 			b.expires.Seconds, b.expires.Nanos = end.Unix(), int32(end.Nanosecond())
 			life.ExpiresAt = &b.expires
 		}
-	case ttl == 0 && hasRoot(e.auth):
+	case ttl == 0 && e.auth.root():
 		life.NeverExpires = true
 	}
 	return life
@@ -174,21 +176,11 @@ func (d *Decoder) lifetimeSeen(e *entry) *leastwisev1.Lifetime {
 
 const maxSeconds = 100 * 365 * 24 * 3600
 
-// hasRoot: only a root token can live without a time to live.
-func hasRoot(auth *fastjson.Value) bool {
-	for _, policy := range auth.GetArray("policies") {
-		if string(policy.GetStringBytes()) == "root" {
-			return true
-		}
-	}
-	return false
-}
-
-func (d *Decoder) grantedBy(auth *fastjson.Value) []string {
+func (d *Decoder) grantedBy(auth *auth) []string {
 	var names []string
-	for _, policy := range auth.GetArray("policy_results", "granting_policies") {
+	for _, policy := range auth.results.GetArray("granting_policies") {
 		if name := policy.GetStringBytes("name"); len(name) > 0 && len(names) < maxList {
-			names = append(names, d.names.get(name))
+			names = append(names, cleanName(name))
 		}
 	}
 	return names
@@ -200,24 +192,24 @@ func (d *Decoder) texts(values []*fastjson.Value) []string {
 	var texts []string
 	for _, v := range values[:min(len(values), maxList)] {
 		if text := v.GetStringBytes(); len(text) > 0 && !isHash(text) {
-			texts = append(texts, d.names.get(text))
+			texts = append(texts, cleanName(text))
 		}
 	}
 	return texts
 }
 
-func (d *Decoder) requestLabels(labels map[string]string, e *entry) {
-	d.label(labels, "mount_point", e.request.GetStringBytes("mount_point"))
-	d.label(labels, "mount_type", e.request.GetStringBytes("mount_type"))
-	if space := e.request.GetStringBytes("namespace", "path"); len(space) > 0 {
-		d.label(labels, "namespace", space)
+func requestLabels(labels map[string]string, e *entry) {
+	label(labels, "mount_point", stringOf(e.request.mountPoint))
+	label(labels, "mount_type", stringOf(e.request.mountType))
+	if space := stringOf(e.request.namespace); len(space) > 0 {
+		label(labels, "namespace", space)
 	}
 }
 
 // authLabels describe a token. Vault logs metadata in clear because it must hold no secret.
-func (d *Decoder) authLabels(labels map[string]string, auth *fastjson.Value) {
-	d.tokenLabels(labels, auth)
-	metadata := auth.GetObject("metadata")
+func authLabels(labels map[string]string, auth *auth) {
+	tokenLabels(labels, auth)
+	metadata := auth.metadata.GetObject()
 	if metadata == nil || metadata.Len() == 0 {
 		return
 	}
@@ -230,19 +222,19 @@ func (d *Decoder) authLabels(labels map[string]string, auth *fastjson.Value) {
 		if string(key) == "role_name" || string(key) == "role" {
 			name = "role_name"
 		}
-		d.label(labels, name, v.GetStringBytes())
+		label(labels, name, v.GetStringBytes())
 	})
 }
 
-func (d *Decoder) tokenLabels(labels map[string]string, auth *fastjson.Value) {
-	d.label(labels, "display_name", auth.GetStringBytes("display_name"))
-	if kind := auth.GetStringBytes("token_type"); string(kind) != "service" && string(kind) != "default" {
-		d.label(labels, "token_type", kind)
+func tokenLabels(labels map[string]string, auth *auth) {
+	label(labels, "display_name", auth.displayName)
+	if kind := auth.tokenType; string(kind) != "service" && string(kind) != "default" {
+		label(labels, "token_type", kind)
 	}
 }
 
-func (d *Decoder) label(labels map[string]string, name string, value []byte) {
-	if text := d.labels.get(value); text != "" {
+func label(labels map[string]string, name string, value []byte) {
+	if text := cleanLabel(value); text != "" {
 		labels[name] = text
 	}
 }

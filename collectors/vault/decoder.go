@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash/maphash"
 	"time"
 	"unicode/utf8"
 
@@ -58,12 +59,9 @@ type Options struct {
 type Decoder struct {
 	opts   Options
 	parser fastjson.Parser
-	// names are words of a record that come again and again, bounded; labels those that are no hash and no secret. What
-	// differs from credential to credential is not kept: a busy site has more of them than any cache.
-	names, labels *interner
-	calls         generations[callFacts]
-	tokens        *tokenNames
-	recent        recentIDs
+	calls  generations[callFacts]
+	tokens *tokenNames
+	recent recentIDs
 	// scratch is for building strings that are then interned; only inside one Decode.
 	scratch  []byte
 	prefixes [4]string
@@ -82,9 +80,8 @@ func NewDecoder(opts Options) *Decoder {
 		opts.MaxDepth = 64
 	}
 	opts.Prefix = opts.Prefix[:min(len(opts.Prefix), 128)]
-	return &Decoder{opts: opts, names: newInterner(cleanName), labels: newInterner(cleanLabel),
-		tokens: newTokenNames(),
-		calls:  newGenerations[callFacts](2048), prefixes: keyPrefixes(opts.Instance)}
+	return &Decoder{opts: opts, tokens: newTokenNames(), recent: recentIDs{seed: maphash.MakeSeed()},
+		calls: newGenerations[callFacts](2048), prefixes: keyPrefixes(opts.Instance)}
 }
 
 // Decode implements source.Decoder.
@@ -103,27 +100,68 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 	if root.Type() != fastjson.TypeObject {
 		return dst, malformed("the record is JSON, but not an object")
 	}
-	kind := root.GetStringBytes("type")
-	if len(kind) == 0 {
+	e := &d.entry
+	*e = entry{rec: rec}
+	var top top
+	root.GetObject().Visit(top.field)
+	if len(top.kind) == 0 {
 		return dst, malformed("the record has no type")
 	}
-	e := &d.entry
-	*e = entry{root: root, rec: rec}
-	known := string(kind) == "request" || string(kind) == "response"
-	e.response = string(kind) == "response"
-	e.request = root.Get("request")
-	if e.at, err = parseTime(root.GetStringBytes("time")); err != nil && known {
+	known := string(top.kind) == "request" || string(top.kind) == "response"
+	if e.at, err = parseTime(top.time); err != nil && known {
 		return dst, malformed("the record has no time that can be read; omit_time must not be set on the audit device")
 	}
-	if known && (e.request == nil || e.request.Type() != fastjson.TypeObject) {
+	if known && object(top.request) == nil {
 		return dst, malformed("the record has no request")
 	}
+	e.request.read(top.request)
+	if e.response = string(top.kind) == "response"; e.response {
+		e.reply.read(top.response)
+	}
+	e.failure = classify(stringOf(top.err))
+	if d.nothingNew(e) && !object(top.auth).Exists("remaining_uses") {
+		return dst, nil
+	}
+	e.auth.read(top.auth)
+	e.newAuth.read(e.reply.auth)
 	e.id = d.recordID(e, text)
 	if !known {
-		return append(dst, d.unknown(e, kind)), nil
+		return append(dst, d.unknown(e, top.kind)), nil
 	}
 	d.read(e)
 	return d.events(dst, e), nil
+}
+
+// top are the fields of the record itself.
+type top struct {
+	kind, time                   []byte
+	request, response, auth, err *fastjson.Value
+}
+
+func (t *top) field(key []byte, v *fastjson.Value) {
+	switch string(key) {
+	case "type":
+		t.kind = stringOf(v)
+	case "time":
+		t.time = stringOf(v)
+	case "request":
+		t.request = v
+	case "response":
+		t.response = v
+	case "auth":
+		t.auth = v
+	case "error":
+		t.err = v
+	}
+}
+
+// nothingNew is whether this is the response to a call whose request line has told all: the usual one. Paths that take
+// credentials away, and answers that give some, are left to the full reading.
+func (d *Decoder) nothingNew(e *entry) bool {
+	return d.opts.Pairing && e.response && e.failure == failedNot && e.reply.auth == nil && e.reply.wrap == nil &&
+		e.reply.secret == nil && len(stringOf(e.request.namespace)) == 0 && string(stringOf(e.request.mountType)) != "pki" &&
+		!bytes.HasPrefix(stringOf(e.request.path), []byte("auth/")) && !bytes.HasPrefix(stringOf(e.request.path), []byte("sys/")) &&
+		d.recent.has(stringOf(e.request.id))
 }
 
 func malformed(detail string) *source.Malformed {
@@ -192,7 +230,7 @@ func unparsed(text []byte) *source.Malformed {
 
 // recordID is request.id. Some help entries have none; then it is a hash of the line, and only the request line counts.
 func (d *Decoder) recordID(e *entry, text []byte) string {
-	if id := e.request.GetStringBytes("id"); len(id) > 0 && len(id) <= 128 {
+	if id := stringOf(e.request.id); len(id) > 0 && len(id) <= 128 {
 		return cleanText(id, 128)
 	} else if len(id) > 128 {
 		sum := sha256.Sum256(id)

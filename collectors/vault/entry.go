@@ -12,18 +12,17 @@ import (
 
 // entry is what one audit line says, as far as events need it. Its JSON values die with the next line.
 type entry struct {
-	root, request *fastjson.Value
-	rec           source.Record
-	response      bool // the line's type
-	unpaired      bool // no request.id
-	id            string
-	at            time.Time
+	rec      source.Record
+	response bool // the line's type
+	unpaired bool // no request.id
+	id       string
+	at       time.Time
 
-	auth    *fastjson.Value // who called; nil if nobody is known, or if it is the token a login gives
-	newAuth *fastjson.Value // response.auth
-	granted *fastjson.Value // auth of a login's response line: the new token, also if it was wrapped
-	reply   *fastjson.Value // response
-	wrap    *fastjson.Value // response.wrap_info
+	request request
+	auth    auth // who called; not known if nobody is, or if it is the token a login gives
+	newAuth auth // response.auth
+	granted auth // auth of a login's response line: the new token, also if it was wrapped
+	reply   reply
 	login   bool
 	path    string // without the namespace, tokens blanked
 	op      string
@@ -42,36 +41,39 @@ const (
 
 // read fills the entry. Everything that decides event 0 is taken from what both lines of a call have in common.
 func (d *Decoder) read(e *entry) {
-	e.op = d.names.get(e.request.GetStringBytes("operation"))
-	path := e.request.GetStringBytes("path")
-	if space := e.request.GetStringBytes("namespace", "path"); len(space) > 0 {
+	e.op = operation(stringOf(e.request.operation))
+	path := stringOf(e.request.path)
+	if space := stringOf(e.request.namespace); len(space) > 0 {
 		path = bytes.TrimPrefix(path, space)
 	}
 	e.path = safePath(path)
-	e.failure = classify(e.root.GetStringBytes("error"))
-	e.auth = object(e.root.Get("auth"))
-	if e.response {
-		e.reply = object(e.root.Get("response"))
-		e.newAuth = object(e.reply.Get("auth"))
-		e.wrap = object(e.reply.Get("wrap_info"))
-	}
 	e.login = isLogin(e)
 	if e.login {
-		e.granted, e.auth = e.auth, nil
+		e.granted, e.auth = e.auth, auth{}
 		return
 	}
-	switch results := e.auth.Get("policy_results"); {
+	switch results := e.auth.results; {
 	case results == nil:
 	case results.GetBool("allowed"):
 		e.allowed = yes
 	default:
 		e.allowed = no
 	}
-	caller := e.auth.GetStringBytes("accessor")
+	caller := e.auth.accessor
 	if len(caller) == 0 {
-		caller = e.request.GetStringBytes("client_token_accessor")
+		caller = stringOf(e.request.clientAccessor)
 	}
 	e.caller = cleanName(caller)
+}
+
+// operation is a word of Vault's. The usual ones cost nothing.
+func operation(text []byte) string {
+	for _, known := range [...]string{"read", "update", "list", "create", "delete", "patch"} {
+		if string(text) == known {
+			return known
+		}
+	}
+	return cleanName(text)
 }
 
 // isLogin tells a call that made the caller's token from nothing: the response line of a login has the new token as its
@@ -84,19 +86,19 @@ func isLogin(e *entry) bool {
 	if e.path == "sys/mfa/validate" {
 		return true
 	}
-	return e.newAuth != nil && e.auth.Get("policy_results") == nil && !strings.HasPrefix(e.path, "auth/token/") &&
-		bytes.Equal(e.newAuth.GetStringBytes("accessor"), e.auth.GetStringBytes("accessor"))
+	return e.newAuth.known && e.auth.results == nil && !strings.HasPrefix(e.path, "auth/token/") &&
+		bytes.Equal(e.newAuth.accessor, e.auth.accessor)
 }
 
 // authenticated is whether a token was used, with or without an accessor.
 func (e *entry) authenticated() bool {
-	return e.caller != "" || len(e.request.GetStringBytes("client_token")) > 0 ||
-		len(e.auth.GetStringBytes("client_token")) > 0
+	return e.caller != "" || len(stringOf(e.request.clientToken)) > 0 ||
+		len(e.auth.clientToken) > 0
 }
 
 // namesCaller is whether the field of the request's body names the calling token.
 func (e *entry) namesCaller(field string) bool {
-	value := e.request.GetStringBytes("data", field)
+	value := e.request.data.GetStringBytes(field)
 	if len(value) == 0 {
 		return false
 	}
@@ -104,8 +106,8 @@ func (e *entry) namesCaller(field string) bool {
 		return string(value) == e.caller
 	}
 	// A client knows its token as request.client_token has it; auth.client_token is Vault's inner name of it.
-	return bytes.Equal(value, e.request.GetStringBytes("client_token")) ||
-		bytes.Equal(value, e.auth.GetStringBytes("client_token"))
+	return bytes.Equal(value, stringOf(e.request.clientToken)) ||
+		bytes.Equal(value, e.auth.clientToken)
 }
 
 // failure is the bounded category of an error text.
@@ -190,6 +192,9 @@ func safePath(path []byte) string {
 
 // looksSecret knows the prefixes of Vault's tokens.
 func looksSecret(text []byte) bool {
+	if bytes.IndexByte(text, '.') < 0 {
+		return false
+	}
 	return bytes.Contains(text, []byte("hvs.")) || bytes.Contains(text, []byte("hvb.")) || bytes.Contains(text, []byte("hvr.")) ||
 		bytes.HasPrefix(text, []byte("s.")) || bytes.Contains(text, []byte("/s.")) ||
 		bytes.HasPrefix(text, []byte("b.AAAA")) || bytes.Contains(text, []byte("/b.AAAA"))

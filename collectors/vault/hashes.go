@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/leastwise/leastwise/collectors/collect"
 )
 
 const (
@@ -52,7 +54,7 @@ func (h *hashes) work(ctx context.Context) {
 	for {
 		for {
 			more, err := h.one(ctx)
-			if err != nil && !pause(ctx, 5*time.Second) {
+			if err != nil && !collect.Pause(ctx, 5*time.Second) {
 				return
 			}
 			if !more {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/leastwise/leastwise/collectors/collect"
 	"github.com/leastwise/leastwise/internal/stream"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
 )
@@ -134,7 +135,7 @@ func (i *inventory) run(ctx context.Context) error {
 			timer.Stop()
 			if err := errors.Join(i.vault.login(ctx), i.readPolicies(ctx, false)); err != nil {
 				i.report(ctx, err)
-				pause(ctx, 5*time.Second)
+				collect.Pause(ctx, 5*time.Second)
 			}
 		}
 	}
@@ -147,7 +148,7 @@ func (i *inventory) report(ctx context.Context, err error) {
 	if errors.Is(err, errWaiting) {
 		err = nil
 	}
-	i.collector.say("inventory", err)
+	i.collector.Say("inventory", err)
 }
 
 // round reads everything once. Parts are independent: what one may not read does not hold up the others.
@@ -212,13 +213,13 @@ func (i *inventory) readTokens(ctx context.Context) error {
 		ev := i.tokenEvent(id, data)
 		i.noticePolicies(ev.Policies)
 		if batch = i.add(batch, ev); len(batch) >= i.collector.cfg.BatchRecords {
-			if err := i.collector.send(ctx, batch); err != nil {
+			if err := i.collector.Send(ctx, batch...); err != nil {
 				return err
 			}
 			batch = nil
 		}
 	}
-	return i.collector.send(ctx, batch)
+	return i.collector.Send(ctx, batch...)
 }
 
 // add queues an event unless the very same was told before.
@@ -230,7 +231,7 @@ func (i *inventory) add(batch []stream.Message, ev *leastwisev1.Event) []stream.
 		i.told = map[string]string{}
 	}
 	i.told[ev.Credential] = ev.RecordId
-	return append(batch, eventMessage(ev))
+	return append(batch, i.collector.Message(ev))
 }
 
 func (i *inventory) readLeases(ctx context.Context) error {
@@ -263,7 +264,7 @@ func (i *inventory) readLeases(ctx context.Context) error {
 				batch = i.add(batch, i.leaseEvent(path, data))
 			}
 		}
-		if err := i.collector.send(ctx, batch); err != nil {
+		if err := i.collector.Send(ctx, batch...); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,10 @@
 package vault
 
-import "github.com/leastwise/leastwise/schemas/leastwisev1"
+import (
+	"hash/maphash"
+
+	"github.com/leastwise/leastwise/schemas/leastwisev1"
+)
 
 // generations is a map of bounded size: when the young half is full it becomes the old one, and the old is forgotten.
 type generations[V any] struct {
@@ -9,7 +13,7 @@ type generations[V any] struct {
 }
 
 func newGenerations[V any](limit int) generations[V] {
-	return generations[V]{young: map[string]V{}, limit: limit}
+	return generations[V]{young: map[string]V{}, old: map[string]V{}, limit: limit}
 }
 
 func (g *generations[V]) get(key []byte) (V, bool) {
@@ -25,61 +29,25 @@ func (g *generations[V]) get(key []byte) (V, bool) {
 
 func (g *generations[V]) put(key string, v V) {
 	if len(g.young) >= g.limit {
-		g.young, g.old = make(map[string]V, g.limit/8), g.young
+		g.young, g.old = g.old, g.young
+		clear(g.young) // its room is used again
 	}
 	g.young[key] = v
 }
 
-// interner keeps one copy of texts that come again and again: keys, paths, mounts, names. What is seen for the first
-// time is cleaned; after that a look-up is all it costs.
-type interner struct {
-	seen  generations[string]
-	clean func([]byte) string
-}
-
-func newInterner(clean func([]byte) string) *interner {
-	return &interner{seen: newGenerations[string](8192), clean: clean}
-}
-
-func (n *interner) get(text []byte) string {
-	if len(text) == 0 {
-		return ""
-	}
-	if len(text) > 512 {
-		return n.clean(text)
-	}
-	if s, ok := n.seen.get(text); ok {
-		return s
-	}
-	s := n.clean(text)
-	n.seen.put(string(text), s)
-	return s
-}
-
-// recentIDs is a ring of request ids whose request line was decoded.
+// recentIDs remembers request ids whose request line was decoded, each in the one place that its hash gives it, until
+// another needs that. An id that was pushed out is decoded from its response line once more, which gives the same event.
 type recentIDs struct {
-	ring [1024]string
-	at   map[string]struct{}
-	next int
+	seed maphash.Seed
+	ids  [4096]string
 }
 
-func (r *recentIDs) add(id string) {
-	if r.at == nil {
-		r.at = make(map[string]struct{}, len(r.ring))
-	}
-	if _, ok := r.at[id]; ok {
-		return
-	}
-	delete(r.at, r.ring[r.next])
-	r.ring[r.next] = id
-	r.at[id] = struct{}{}
-	r.next = (r.next + 1) % len(r.ring)
+func (r *recentIDs) at(id []byte) *string {
+	return &r.ids[maphash.Bytes(r.seed, id)%uint64(len(r.ids))]
 }
 
-func (r *recentIDs) has(id string) bool {
-	_, ok := r.at[id]
-	return ok
-}
+func (r *recentIDs) add(id string)      { *r.at([]byte(id)) = id }
+func (r *recentIDs) has(id []byte) bool { return len(id) > 0 && *r.at(id) == string(id) }
 
 // tokenNames remembers which accessor a token's hash stands for, and the events that wait to learn it.
 type tokenNames struct {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/leastwise/leastwise/internal/stream"
+	"github.com/leastwise/leastwise/collectors/collect"
 	"github.com/leastwise/leastwise/schemas"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
 	"google.golang.org/protobuf/proto"
@@ -20,7 +20,7 @@ import (
 // observed starts an inventory event. Its record id is made of the credential and of everything the event says but the
 // time, so that a round that finds nothing new makes the same ids.
 func (i *inventory) observed(credential string) *leastwisev1.Event {
-	now := timestamppb.New(i.collector.deps.Env.Now())
+	now := timestamppb.New(i.collector.Now())
 	return &leastwisev1.Event{Kind: leastwisev1.Event_OBSERVED, Credential: credential, Source: System,
 		Instance: i.collector.cfg.Instance, OccurredAt: now, ObservedAt: now, Action: "inventory",
 		Lifetime: &leastwisev1.Lifetime{}, Labels: map[string]string{}}
@@ -117,9 +117,9 @@ func (i *inventory) readPolicies(ctx context.Context, all bool) error {
 		if i.told[grant.Id] == string(said) {
 			continue
 		}
-		grant.AsOf = timestamppb.New(i.collector.deps.Env.Now())
+		grant.AsOf = timestamppb.New(i.collector.Now())
 		fact := &leastwisev1.Fact{Fact: &leastwisev1.Fact_Grant{Grant: grant}}
-		if err := i.collector.send(ctx, []stream.Message{factMessage(grant.Id, fact)}); err != nil {
+		if err := i.collector.Send(ctx, collect.FactMessage(grant.Id, fact)); err != nil {
 			return err
 		}
 		i.told[grant.Id] = string(said)

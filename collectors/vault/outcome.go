@@ -20,17 +20,17 @@ func (d *Decoder) outcomes(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 
 // token tells of the token that response.auth gives. A batch token has no accessor, so there is nothing to tell.
 func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
-	accessor := d.names.get(e.newAuth.GetStringBytes("accessor"))
+	accessor := cleanName(e.newAuth.accessor)
 	if accessor == "" {
 		return dst
 	}
-	dst = d.learn(dst, e.newAuth.GetStringBytes("client_token"), e.newAuth.GetStringBytes("accessor"))
+	dst = d.learn(dst, e.newAuth.clientToken, e.newAuth.accessor)
 	method, store := strings.CutPrefix(e.path, "auth/token/")
 	caller := d.key(keyToken, e.caller)
 	ev := d.event(e, indexToken, leastwisev1.Event_OBSERVED)
 	ev.Credential = d.key(keyToken, accessor)
 	life := &leastwisev1.Lifetime{}
-	ttl := seconds(e.newAuth.Get("token_ttl"))
+	ttl := e.newAuth.lifetime()
 	switch {
 	case store && strings.HasPrefix(method, "create"): // period and explicit_max_ttl are hashed, as numbers too
 		ev.Kind, ev.Actor = leastwisev1.Event_ISSUED, caller
@@ -41,7 +41,7 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 		if caller != ev.Credential {
 			ev.Actor = caller
 		}
-		if issued, err := parseTime(e.newAuth.GetStringBytes("token_issue_time")); err == nil {
+		if issued, err := parseTime(e.newAuth.issueTime); err == nil {
 			life.IssuedAt = timestamp(issued)
 		}
 		life.Renewable = true
@@ -50,7 +50,7 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 		life.IssuedAt = timestamp(e.at)
 	default: // sys/wrapping/unwrap: the token is as old as the token that wrapped it
 		if e.callerWraps() {
-			if issued, err := parseTime(e.auth.GetStringBytes("token_issue_time")); err == nil {
+			if issued, err := parseTime(e.auth.issueTime); err == nil {
 				life.IssuedAt = timestamp(issued)
 			}
 		}
@@ -60,18 +60,18 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 		life.ExpiresAt = timestamp(e.at.Add(time.Duration(ttl) * time.Second))
 	case ttl > 0 && life.IssuedAt != nil:
 		life.ExpiresAt = timestamp(life.IssuedAt.AsTime().Add(time.Duration(ttl) * time.Second))
-	case ttl == 0 && hasRoot(e.newAuth):
+	case ttl == 0 && e.newAuth.root():
 		life.NeverExpires = true
 	}
 	ev.Lifetime = life
-	ev.Principal = d.key(keyEntity, d.names.get(e.newAuth.GetStringBytes("entity_id")))
-	ev.Policies = d.texts(e.newAuth.GetArray("policies"))
+	ev.Principal = d.key(keyEntity, cleanName(e.newAuth.entityID))
+	ev.Policies = d.texts(e.newAuth.policies)
 	d.describe(ev, e)
-	d.authLabels(ev.Labels, e.newAuth)
+	authLabels(ev.Labels, &e.newAuth)
 	if role, ok := strings.CutPrefix(method, "create/"); store && ok {
-		d.label(ev.Labels, "role_name", []byte(role))
+		label(ev.Labels, "role_name", []byte(role))
 	}
-	if e.newAuth.GetInt64("num_uses") > 0 {
+	if e.newAuth.numUses > 0 {
 		ev.Labels["limited_uses"] = "true"
 	}
 	dst = append(dst, ev)
@@ -80,7 +80,7 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 
 // callerWraps is whether the call was made with a wrapping token.
 func (e *entry) callerWraps() bool {
-	policies := e.auth.GetArray("policies")
+	policies := e.auth.policies
 	return len(policies) == 1 && string(policies[0].GetStringBytes()) == "response-wrapping"
 }
 
@@ -102,7 +102,7 @@ func (d *Decoder) parentage(e *entry) (parent string, orphan bool) {
 			return "", known && orphan
 		}
 	default:
-		switch flag := e.request.Get("data", "no_parent"); {
+		switch flag := e.request.data.Get("no_parent"); {
 		case flag == nil || flag.Type() == fastjson.TypeFalse || flag.Type() == fastjson.TypeNull:
 		case flag.Type() == fastjson.TypeTrue:
 			return "", true
@@ -135,21 +135,21 @@ const (
 // wrapping tells of a wrapping token, and of the token inside, if there is one. Of a wrapped login the log shows the
 // inner token; of another its time to live is not in the log before it is unwrapped.
 func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
-	accessor := d.names.get(e.wrap.GetStringBytes("accessor"))
+	accessor := cleanName(e.reply.wrap.GetStringBytes("accessor"))
 	if accessor == "" {
 		return dst
 	}
-	made, err := parseTime(e.wrap.GetStringBytes("creation_time"))
+	made, err := parseTime(e.reply.wrap.GetStringBytes("creation_time"))
 	if err != nil {
 		made = e.at
 	}
-	dst = d.learn(dst, e.wrap.GetStringBytes("token"), []byte(accessor))
+	dst = d.learn(dst, e.reply.wrap.GetStringBytes("token"), []byte(accessor))
 	outer := d.event(e, indexWrapping, leastwisev1.Event_ISSUED)
 	outer.Credential, outer.Actor = d.key(keyToken, accessor), d.key(keyToken, e.caller)
 	outer.Orphan = true // Vault gives wrapping tokens no parent
 	outer.Policies = []string{"response-wrapping"}
 	outer.Lifetime = &leastwisev1.Lifetime{IssuedAt: timestamp(made)}
-	if ttl := seconds(e.wrap.Get("ttl")); ttl > 0 {
+	if ttl := seconds(e.reply.wrap.Get("ttl")); ttl > 0 {
 		outer.Lifetime.ExpiresAt = timestamp(made.Add(time.Duration(ttl) * time.Second))
 		outer.Lifetime.MaxTtlSeconds = ttl
 	}
@@ -157,7 +157,7 @@ func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 	outer.Labels["wrapping"] = "true"
 	dst = append(dst, outer)
 
-	wrapped := d.names.get(e.wrap.GetStringBytes("wrapped_accessor"))
+	wrapped := cleanName(e.reply.wrap.GetStringBytes("wrapped_accessor"))
 	if wrapped == "" {
 		return dst
 	}
@@ -172,11 +172,11 @@ func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 	inner.Actor = outer.Actor
 	inner.Parent, inner.Orphan = d.parentage(e)
 	inner.Lifetime = &leastwisev1.Lifetime{IssuedAt: timestamp(made)}
-	if string(e.granted.GetStringBytes("accessor")) == wrapped {
-		inner.Principal = d.key(keyEntity, d.names.get(e.granted.GetStringBytes("entity_id")))
-		inner.Policies = d.texts(e.granted.GetArray("policies"))
-		d.authLabels(inner.Labels, e.granted)
-		if ttl := seconds(e.granted.Get("token_ttl")); ttl > 0 {
+	if string(e.granted.accessor) == wrapped {
+		inner.Principal = d.key(keyEntity, cleanName(e.granted.entityID))
+		inner.Policies = d.texts(e.granted.policies)
+		authLabels(inner.Labels, &e.granted)
+		if ttl := e.granted.lifetime(); ttl > 0 {
 			inner.Lifetime.ExpiresAt = timestamp(made.Add(time.Duration(ttl) * time.Second))
 		}
 	}
@@ -186,11 +186,11 @@ func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 
 // leaseAndCertificate tells of a lease and of a PKI certificate. Of leases the log shows the id, never the duration.
 func (d *Decoder) leaseAndCertificate(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
-	lease := e.reply.GetStringBytes("secret", "lease_id")
-	pki := string(e.request.GetStringBytes("mount_type")) == "pki"
+	lease := e.reply.secret.GetStringBytes("lease_id")
+	pki := string(stringOf(e.request.mountType)) == "pki"
 	expires := time.Time{}
 	if pki {
-		expires = unix(e.reply.Get("data", "expiration"))
+		expires = unix(e.reply.data.Get("expiration"))
 	}
 	if len(lease) > 0 {
 		ev := d.event(e, indexLease, leastwisev1.Event_ISSUED)
@@ -206,7 +206,7 @@ func (d *Decoder) leaseAndCertificate(dst []*leastwisev1.Event, e *entry) []*lea
 		dst = append(dst, ev)
 		dst = d.link(dst, e, indexLeaseLink, ev)
 	}
-	serial := e.reply.GetStringBytes("data", "serial_number")
+	serial := e.reply.data.GetStringBytes("serial_number")
 	if !pki || len(serial) == 0 || isHash(serial) || !issuesCertificate(e) {
 		return dst
 	}
@@ -216,7 +216,7 @@ func (d *Decoder) leaseAndCertificate(dst []*leastwisev1.Event, e *entry) []*lea
 	ev.Lifetime = &leastwisev1.Lifetime{IssuedAt: timestamp(e.at), ExpiresAt: timestamp(expires)}
 	d.describe(ev, e)
 	if len(lease) > 0 {
-		d.label(ev.Labels, "lease_id", lease)
+		label(ev.Labels, "lease_id", lease)
 	} else {
 		ev.Labels[labelEnds] = "false"
 	}
@@ -229,7 +229,7 @@ func issuesCertificate(e *entry) bool {
 	if e.op != "update" && e.op != "create" {
 		return false
 	}
-	below := strings.TrimPrefix(e.path, string(e.request.GetStringBytes("mount_point")))
+	below := strings.TrimPrefix(e.path, string(stringOf(e.request.mountPoint)))
 	for part := range strings.SplitSeq(below, "/") {
 		if part == "issue" || part == "generate" || strings.HasPrefix(part, "sign") {
 			return true
@@ -241,10 +241,10 @@ func issuesCertificate(e *entry) bool {
 // describe gives an event of an outcome its action, path and labels.
 func (d *Decoder) describe(ev *leastwisev1.Event, e *entry) {
 	ev.Action, ev.Resource, ev.Outcome = e.op, e.path, leastwisev1.Outcome_OUTCOME_SUCCESS
-	ev.RemoteAddress = d.names.get(e.request.GetStringBytes("remote_address"))
+	ev.RemoteAddress = cleanName(stringOf(e.request.remote))
 	ev.Labels = map[string]string{}
 	if ev.Kind == leastwisev1.Event_ISSUED {
-		d.requestLabels(ev.Labels, e) // the mount that issued it; other calls go through mounts that say nothing of it
+		requestLabels(ev.Labels, e) // the mount that issued it; other calls go through mounts that say nothing of it
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leastwise/leastwise/collectors/collect"
 	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/leastwise/leastwise/schemas"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
@@ -133,7 +134,7 @@ func TestRealVaultInventory(t *testing.T) {
 				AppRole: &AppRole{RoleIDFile: secretFile(t, roleID), SecretIDFile: secretFile(t, secretID)}, Interval: 200 * time.Millisecond, Rate: 2000, Leases: true}}
 			// What was logged before the collector came is gone: only the inventory can tell of the token.
 			os.Truncate(v.log, 0)
-			c, stop := running(t, cfg, Deps{Stream: broker, DataDir: t.TempDir()})
+			c, stop := running(t, cfg, collect.Deps{Stream: broker, DataDir: t.TempDir()})
 			v.must("GET", "auth/token/lookup-self", rootToken, nil)
 			observed := func(key string) *leastwisev1.Event {
 				for _, ev := range broker.events(t) {
@@ -211,12 +212,8 @@ func TestRealVaultInventoryWithoutPermissionNamesTheCapability(t *testing.T) {
 	weak, _ := v.token(rootToken, "auth/token/create", map[string]any{"policies": []string{"some"}})
 	broker := &flaky{}
 	c, _ := running(t, Config{File: v.log, Inventory: &InventoryConfig{Address: v.address, Device: "file", TokenFile: secretFile(t, weak), Interval: time.Hour, Rate: 1000}},
-		Deps{Stream: broker, DataDir: t.TempDir()})
-	trouble := func() string {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.trouble["inventory"]
-	}
+		collect.Deps{Stream: broker, DataDir: t.TempDir()})
+	trouble := func() string { return c.Trouble("inventory") }
 	eventually(t, "the missing capability is named", func() bool {
 		return strings.Contains(trouble(), `[list, sudo] on path "auth/token/accessors"`)
 	})
@@ -231,7 +228,7 @@ func TestRealVaultLogIsFollowed(t *testing.T) {
 	v := startVault(t, nil)
 	dir := t.TempDir()
 	broker := &flaky{}
-	_, stop := running(t, Config{File: v.log, BatchWait: 5 * time.Millisecond}, Deps{Stream: broker, DataDir: dir})
+	_, stop := running(t, Config{File: v.log, BatchWait: 5 * time.Millisecond}, collect.Deps{Stream: broker, DataDir: dir})
 	for range 30 {
 		v.must("GET", "auth/token/lookup-self", rootToken, nil)
 	}

@@ -14,7 +14,7 @@ func (d *Decoder) revocation(dst []*leastwisev1.Event, e *entry) []*leastwisev1.
 	if e.op != "update" && e.op != "create" {
 		return dst
 	}
-	body := e.request.Get("data")
+	body := e.request.data
 	if method, ok := strings.CutPrefix(e.path, "auth/token/"); ok {
 		switch {
 		case method == "revoke-self":
@@ -43,13 +43,13 @@ func (d *Decoder) revocation(dst []*leastwisev1.Event, e *entry) []*leastwisev1.
 			return append(dst, d.revokedLease(e, []byte(strings.TrimPrefix(method, "revoke/"))))
 		case strings.HasPrefix(method, "revoke-prefix/"):
 			ev := d.revoked(e, "", nil)
-			d.label(ev.Labels, "lease_prefix", []byte(strings.TrimPrefix(method, "revoke-prefix/")))
+			label(ev.Labels, "lease_prefix", []byte(strings.TrimPrefix(method, "revoke-prefix/")))
 			return append(dst, ev)
 		}
 		return dst
 	}
-	if string(e.request.GetStringBytes("mount_type")) == "pki" {
-		below := strings.TrimPrefix(e.path, string(e.request.GetStringBytes("mount_point")))
+	if string(stringOf(e.request.mountType)) == "pki" {
+		below := strings.TrimPrefix(e.path, string(stringOf(e.request.mountPoint)))
 		if below == "revoke" || below == "revoke-with-key" {
 			serial := body.GetStringBytes("serial_number")
 			return append(dst, d.revoked(e, d.key(keyCertificate, d.clear(serial)), serial))
@@ -78,8 +78,8 @@ func (d *Decoder) revoked(e *entry, credential string, target []byte) *leastwise
 // lastUse is whether Vault revokes the calling token after this call, allowed or not: its uses are limited, and this was
 // the last. A wrapping token has one.
 func (e *entry) lastUse() bool {
-	if e.auth.Exists("remaining_uses") {
-		return e.auth.GetInt("remaining_uses") == 1
+	if e.auth.remaining != nil {
+		return e.auth.remaining.GetInt() == 1
 	}
 	return e.callerWraps() && e.failure == failedNot && e.path == "sys/wrapping/unwrap"
 }
@@ -116,7 +116,7 @@ func (d *Decoder) revokedByToken(dst []*leastwisev1.Event, e *entry, token []byt
 
 func (d *Decoder) revokedLease(e *entry, lease []byte) *leastwisev1.Event {
 	ev := d.revoked(e, d.key(keyLease, d.clear(lease)), lease)
-	if !e.request.GetBool("data", "sync") {
+	if !e.request.data.GetBool("sync") {
 		ev.Labels["queued"] = "true"
 	}
 	return ev
@@ -154,7 +154,7 @@ func (d *Decoder) accessorKey(e *entry, accessor []byte) string {
 
 // lookup tells what a look-up showed: numbers, booleans and times are in clear.
 func (d *Decoder) lookup(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
-	data := object(e.reply.Get("data"))
+	data := e.reply.data
 	if data == nil {
 		return dst
 	}
@@ -166,7 +166,7 @@ func (d *Decoder) lookup(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Even
 	case e.path == "auth/token/lookup-accessor", e.path == "auth/token/lookup", e.path == "auth/token/lookup/"+blanked:
 		credential = d.accessorKey(e, data.GetStringBytes("accessor"))
 	case e.path == "sys/leases/lookup" || e.path == "sys/leases/lookup/":
-		credential = d.key(keyLease, d.clear(e.request.GetStringBytes("data", "lease_id")))
+		credential = d.key(keyLease, d.clear(e.request.data.GetStringBytes("lease_id")))
 	}
 	if credential == "" {
 		return dst

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+	"github.com/leastwise/leastwise/collectors/collect"
 )
 
 // server is the Vault that the inventory asks, at a bounded rate.
@@ -106,7 +107,7 @@ func (s *server) turn(ctx context.Context) error {
 	}
 	s.last = at
 	s.mu.Unlock()
-	if wait := time.Until(at); wait > 0 && !pause(ctx, wait) {
+	if wait := time.Until(at); wait > 0 && !collect.Pause(ctx, wait) {
 		return ctx.Err()
 	}
 	return ctx.Err()

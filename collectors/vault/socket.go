@@ -11,105 +11,99 @@ import (
 	"sync"
 	"time"
 
+	"github.com/leastwise/leastwise/collectors/collect"
 	"github.com/leastwise/leastwise/collectors/source"
 )
 
-// received is one line that came over a connection.
-type received struct {
-	line     source.Line
-	position string
+// socketFeed takes records from an audit device of type socket. Connections are read only as fast as Kafka takes
+// records: Vault then fills its socket buffer and, at last, its write times out.
+type socketFeed struct {
+	say      func(part string, err error)
+	address  string
+	maxBytes int
+	listener net.Listener
+	lines    chan source.Line
+	cancel   context.CancelFunc
+	readers  sync.WaitGroup
 }
 
-// listen takes records from an audit device of type socket. Connections are read only as fast as Kafka takes records:
-// Vault then fills its socket buffer and, at last, its write times out.
-func (c *Collector) listen(ctx context.Context) error {
+func (c *Collector) listen(ctx context.Context) (*socketFeed, error) {
 	network, address, err := socketAddress(c.cfg.Socket)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if network == "unix" {
 		// A socket that a crash left behind; one that answers belongs to another process.
 		if conn, err := net.DialTimeout(network, address, time.Second); err == nil {
 			conn.Close()
-			return fmt.Errorf("listen on %s: another process listens there", c.cfg.Socket)
+			return nil, fmt.Errorf("listen on %s: another process listens there", c.cfg.Socket)
 		}
 		if err := os.Remove(address); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("listen on %s: %w", c.cfg.Socket, err)
+			return nil, fmt.Errorf("listen on %s: %w", c.cfg.Socket, err)
 		}
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, network, address)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", c.cfg.Socket, err)
+		return nil, fmt.Errorf("listen on %s: %w", c.cfg.Socket, err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	lines := make(chan received, c.cfg.BatchRecords)
-	var readers sync.WaitGroup
-	stop := context.AfterFunc(ctx, func() { listener.Close() })
-	defer func() {
-		cancel()
-		stop()
-		listener.Close()
-		readers.Wait()
-	}()
-	readers.Go(func() { c.accept(ctx, listener, lines, &readers) })
-	c.say("log", nil)
-	for {
-		if err := c.gather(ctx, lines); err != nil {
-			return stopped(ctx, err)
-		}
-	}
+	f := &socketFeed{say: c.Say, address: c.cfg.Socket, maxBytes: c.cfg.MaxRecordBytes, listener: listener,
+		lines: make(chan source.Line, c.cfg.BatchRecords)}
+	ctx, f.cancel = context.WithCancel(ctx)
+	f.readers.Go(func() { f.accept(ctx) })
+	return f, nil
 }
 
-// gather publishes up to one batch of what came.
-func (c *Collector) gather(ctx context.Context, lines <-chan received) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case got := <-lines:
-		c.take(got.line, got.position)
-	}
-	timer := time.NewTimer(c.cfg.BatchWait)
+// Close implements collect.Feed.
+func (f *socketFeed) Close() error {
+	f.cancel()
+	err := f.listener.Close()
+	f.readers.Wait()
+	return err
+}
+
+// Read implements collect.Feed. There is nothing to commit: what was sent once is not sent again.
+func (f *socketFeed) Read(ctx context.Context, limit int, wait time.Duration, take collect.Take) (int, func() error, error) {
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	for range c.cfg.BatchRecords - 1 {
+	for n := range limit {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return n, nil, nil
 		case <-timer.C:
-			return c.publish(ctx)
-		case got := <-lines:
-			c.take(got.line, got.position)
+			return n, nil, nil
+		case line := <-f.lines:
+			take(source.Record{Bytes: line.Bytes, Position: f.address}, line.Malformed())
 		}
 	}
-	return c.publish(ctx)
+	return limit, nil, nil
 }
 
-func (c *Collector) accept(ctx context.Context, listener net.Listener, lines chan<- received, readers *sync.WaitGroup) {
+func (f *socketFeed) accept(ctx context.Context) {
 	for {
-		conn, err := listener.Accept()
+		conn, err := f.listener.Accept()
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			c.say("log", fmt.Errorf("accept on %s: %w", c.cfg.Socket, err))
-			if !pause(ctx, time.Second) {
+			f.say("log", fmt.Errorf("accept on %s: %w", f.address, err))
+			if !collect.Pause(ctx, time.Second) {
 				return
 			}
 			continue
 		}
-		c.say("log", nil)
-		readers.Go(func() {
+		f.readers.Go(func() {
 			stop := context.AfterFunc(ctx, func() { conn.Close() })
 			defer stop()
 			defer conn.Close()
-			c.receive(ctx, conn, lines)
+			f.receive(ctx, conn)
 		})
 	}
 }
 
 // receive copies lines out of one connection. A last line without an end was cut off.
-func (c *Collector) receive(ctx context.Context, conn io.Reader, lines chan<- received) {
-	reader := source.NewLines(conn, c.cfg.MaxRecordBytes)
+func (f *socketFeed) receive(ctx context.Context, conn io.Reader) {
+	reader := source.NewLines(conn, f.maxBytes)
 	for {
 		line, err := reader.Next()
 		if err != nil && !(errors.Is(err, io.EOF) && line.Partial) {
@@ -119,7 +113,7 @@ func (c *Collector) receive(ctx context.Context, conn io.Reader, lines chan<- re
 		select {
 		case <-ctx.Done():
 			return
-		case lines <- received{line, c.cfg.Socket}:
+		case f.lines <- line:
 		}
 		if err != nil {
 			return

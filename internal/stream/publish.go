@@ -85,7 +85,7 @@ func (c *Client) split(ctx context.Context, msgs []Message) (map[topicPartition]
 		tp := topicPartition{m.Topic, PartitionFor(m.Key, n)}
 		es := entries[tp]
 		if len(es) == 0 || es[len(es)-1].size+size > maxBatchBytes {
-			es = append(es, &entry{ctx: ctx, done: make(chan error, 1)})
+			es = append(es, &entry{ctx: ctx, done: make(chan error, 1), msgs: make([]Message, 0, len(msgs)/n+1)})
 			entries[tp] = es
 		}
 		e := es[len(es)-1]

@@ -125,8 +125,33 @@ func (r *Events) Insert(ctx context.Context, conn *store.DB, partition uint32, w
 	})
 }
 
-// Reset empties the rows and keeps their memory.
-func (r *Events) Reset() { *r = Events{} }
+// Reset empties the rows. It keeps their memory unless little of it was used this time.
+func (r *Events) Reset() {
+	if len(r.id) < cap(r.id)/8 {
+		*r = Events{}
+		return
+	}
+	for _, column := range []*[]string{&r.kind, &r.credential, &r.principal, &r.source, &r.instance, &r.action, &r.permission,
+		&r.resource, &r.outcome, &r.errorText, &r.recordID, &r.position, &r.actor, &r.flag, &r.parent, &r.child, &r.remote} {
+		empty(column)
+	}
+	empty(&r.id)
+	empty(&r.occurred)
+	empty(&r.observed)
+	empty(&r.recordIndex)
+	empty(&r.issued)
+	empty(&r.expires)
+	empty(&r.never)
+	empty(&r.policies)
+	empty(&r.grantedBy)
+	empty(&r.labels)
+	empty(&r.offset)
+}
+
+func empty[T any](column *[]T) {
+	clear(*column)
+	*column = (*column)[:0]
+}
 
 func repeat[T any](value T, n int) []T {
 	out := make([]T, n)

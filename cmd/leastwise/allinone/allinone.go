@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/leastwise/leastwise/collectors/collect"
 	"github.com/leastwise/leastwise/collectors/vault"
 	"github.com/leastwise/leastwise/enforcer"
 	"github.com/leastwise/leastwise/internal/daemon"
@@ -42,7 +43,7 @@ func Run(ctx context.Context, cfg Config, env daemon.Env, hooks Hooks) error {
 	parts := []func(context.Context) error{rules.Run, proc.Run,
 		func(ctx context.Context) error { return engines.Serve(ctx, &cfg, env) }}
 	if cfg.VaultCollector.File != "" || cfg.VaultCollector.Socket != "" {
-		collector, err := vault.New(cfg.VaultCollector, vault.Deps{Stream: engines.Stream, DataDir: cfg.DataDir, Env: env})
+		collector, err := vault.New(cfg.VaultCollector, collect.Deps{Stream: engines.Stream, DataDir: cfg.DataDir, Env: env})
 		if err != nil {
 			return fmt.Errorf("%w: %w", daemon.ErrConfig, err)
 		}

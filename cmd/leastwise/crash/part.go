@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
+	"github.com/leastwise/leastwise/collectors/collect"
 	"github.com/leastwise/leastwise/collectors/vault"
 	"github.com/leastwise/leastwise/enforcer"
 	"github.com/leastwise/leastwise/internal/daemon"
@@ -53,12 +54,12 @@ func RunPart(ctx context.Context, part, configFile, issuerURL string) error {
 		return runEngines(ctx, cfg, env)
 	case PartCollector:
 		return attached(ctx, cfg, env, func(engines *allinone.Engines) (run, error) {
-			collector, err := vault.New(cfg.VaultCollector, vault.Deps{Stream: engines.Stream, DataDir: cfg.DataDir, Env: env})
+			collector, err := vault.New(cfg.VaultCollector, collect.Deps{Stream: engines.Stream, DataDir: cfg.DataDir, Env: env})
 			if err != nil {
 				return nil, err
 			}
 			return func(ctx context.Context) error {
-				if err := engines.Stream.EnsureTopics(ctx, vault.Topics()); err != nil {
+				if err := engines.Stream.EnsureTopics(ctx, collect.Topics()); err != nil {
 					return err
 				}
 				return collector.Run(ctx)

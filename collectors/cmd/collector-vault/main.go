@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 
+	"github.com/leastwise/leastwise/collectors/collect"
 	"github.com/leastwise/leastwise/collectors/vault"
 	"github.com/leastwise/leastwise/internal/daemon"
 	"github.com/leastwise/leastwise/internal/stream"
@@ -31,12 +32,12 @@ func run(ctx context.Context, args daemon.Args) error {
 		return err
 	}
 	defer client.Close()
-	collector, err := vault.New(cfg.VaultCollector, vault.Deps{Stream: client, DataDir: cfg.DataDir, Env: env})
+	collector, err := vault.New(cfg.VaultCollector, collect.Deps{Stream: client, DataDir: cfg.DataDir, Env: env})
 	if err != nil {
 		return err
 	}
 	return daemon.Run(ctx, env, env.Listen, func(ctx context.Context) error {
-		if err := client.EnsureTopics(ctx, vault.Topics()); err != nil {
+		if err := client.EnsureTopics(ctx, collect.Topics()); err != nil {
 			return err
 		}
 		return collector.Run(ctx)

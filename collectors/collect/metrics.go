@@ -1,50 +1,57 @@
-package vault
+package collect
 
 import (
 	"errors"
 
+	"github.com/leastwise/leastwise/schemas/leastwisev1"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// counters are the collector's metrics. All labels are from closed sets. The three vectors are shared by all
-// collectors of a process: whoever comes second uses those that are registered.
+// counters are a collector's metrics. All labels are from closed sets. The three vectors are shared by all collectors of
+// a process: whoever comes second uses those that are registered.
 type counters struct {
 	records, deadLetters, publishErrors *prometheus.CounterVec
-	bytes                               prometheus.Counter
+	bytes, paired                       prometheus.Counter
 	lag, delay, last, gaps              prometheus.Gauge
+	kinds                               [kinds]prometheus.Counter
 }
 
-func newCounters(reg prometheus.Registerer) (*counters, error) {
+func (c *counters) kind(kind leastwisev1.Event_Kind) prometheus.Counter { return c.kinds[kind] }
+
+func newCounters(reg prometheus.Registerer, source string) (*counters, error) {
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwise_collector_" + name, Help: help}, labels)
 	}
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "leastwise_collector_" + name, Help: help,
-			ConstLabels: prometheus.Labels{"source": System}})
+			ConstLabels: prometheus.Labels{"source": source}})
 	}
 	c := &counters{
 		records:       vec("records_total", "Events made, by kind; paired: a record that told nothing new.", "source", "kind"),
 		deadLetters:   vec("dead_letters_total", "Records that could not be read, by reason.", "source", "reason"),
 		publishErrors: vec("publish_errors_total", "Attempts to publish that failed; each is repeated.", "source"),
 		bytes: prometheus.NewCounter(prometheus.CounterOpts{Name: "leastwise_collector_bytes_total",
-			Help: "Bytes of records read.", ConstLabels: prometheus.Labels{"source": System}}),
+			Help: "Bytes of records read.", ConstLabels: prometheus.Labels{"source": source}}),
 		lag:   gauge("lag_bytes", "Bytes of the log not read yet."),
-		delay: gauge("lag_seconds", "How old the last record was when it was read."),
+		delay: gauge("lag_seconds", "How long ago the newest record was written."),
 		last:  gauge("last_record_timestamp_seconds", "When the last record was read, in unix time."),
-		gaps:  gauge("log_gaps", "Log files since start that were gone or emptied before they were read to the end."),
-	}
-	if reg == nil {
-		return c, nil
+		gaps:  gauge("log_gaps", "Parts of the log since start that were gone before they were read to the end."),
 	}
 	var err error
-	c.records, err = register(reg, c.records, err)
-	c.deadLetters, err = register(reg, c.deadLetters, err)
-	c.publishErrors, err = register(reg, c.publishErrors, err)
-	c.bytes, err = register(reg, c.bytes, err)
-	c.lag, err = register(reg, c.lag, err)
-	c.delay, err = register(reg, c.delay, err)
-	c.last, err = register(reg, c.last, err)
-	c.gaps, err = register(reg, c.gaps, err)
+	if reg != nil {
+		c.records, err = register(reg, c.records, err)
+		c.deadLetters, err = register(reg, c.deadLetters, err)
+		c.publishErrors, err = register(reg, c.publishErrors, err)
+		c.bytes, err = register(reg, c.bytes, err)
+		c.lag, err = register(reg, c.lag, err)
+		c.delay, err = register(reg, c.delay, err)
+		c.last, err = register(reg, c.last, err)
+		c.gaps, err = register(reg, c.gaps, err)
+	}
+	c.paired = c.records.WithLabelValues(source, "paired")
+	for kind := range c.kinds {
+		c.kinds[kind] = c.records.WithLabelValues(source, kindName(leastwisev1.Event_Kind(kind)))
+	}
 	return c, err
 }
 
