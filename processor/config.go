@@ -11,7 +11,7 @@ type Config struct {
 	// long while writing takes more than a tenth of the time.
 	Flush time.Duration `yaml:"flush"`
 	// Checkpoint is how long the state of changed credentials may wait before it is written and the offset committed
-	// (default 10s). Up to six times as long while writing takes more than a tenth of the
+	// (default 10s). Up to six times as long while writing takes more than a thirtieth of the
 	// time. A crash replays at most that much.
 	Checkpoint time.Duration `yaml:"checkpoint"`
 	// Heartbeat is how often a standing violation is decided and published again (default 1m). The enforcer revokes

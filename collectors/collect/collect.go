@@ -55,7 +55,7 @@ type Options struct {
 	Source, Instance string
 	Decoder          source.Decoder
 	Deps             Deps
-	// BatchRecords and BatchWait bound what is published at once. Defaults 1000 and 200ms.
+	// BatchRecords and BatchWait bound what is published at once. Defaults 10000 and 200ms.
 	BatchRecords int
 	BatchWait    time.Duration
 	// Heartbeat is how often the collector says that it lives. Default 30s.
@@ -86,7 +86,7 @@ func New(opts Options) (*Collector, error) {
 		opts.Deps.Env.Now = time.Now
 	}
 	if opts.BatchRecords <= 0 {
-		opts.BatchRecords = 1000
+		opts.BatchRecords = 10_000
 	}
 	if opts.BatchWait <= 0 {
 		opts.BatchWait = 200 * time.Millisecond

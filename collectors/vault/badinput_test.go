@@ -38,8 +38,8 @@ func TestWhatCanNotBeReadIsRefusedWithItsReason(t *testing.T) {
 		"request no map":     {`{"time":"2026-11-21T06:12:00Z","type":"response","request":"CANARY"}`, "malformed", "request"},
 		"NUL":                {head + "\x00" + body + "}", "encoding", "NUL"},
 		"no UTF-8":           {head + `{"id":"` + "\xff\xfeCANARY" + `"}}`, "encoding", "UTF-8"},
-		"nested too deep":    {head + `{"id":"1","data":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + "}}", "too_deep", "64"},
-		"nested without end": {strings.Repeat(`{"a":`, 100000), "too_deep", "64"},
+		"nested too deep":    {head + `{"id":"1","data":` + strings.Repeat("[", 400) + strings.Repeat("]", 400) + "}}", "too_deep", "300"},
+		"nested without end": {strings.Repeat(`{"a":`, 100000), "too_deep", "300"},
 		"too long":           {head + `{"id":"` + strings.Repeat("x", 9<<20) + `"}}`, "too_long", "limit"},
 		"a tail":             {head + body + "}CANARY", "truncated", "cut"},
 	} {

@@ -177,8 +177,12 @@ func (d *Decoder) lifetimeSeen(e *entry) *leastwisev1.Lifetime {
 const maxSeconds = 100 * 365 * 24 * 3600
 
 func (d *Decoder) grantedBy(auth *auth) []string {
-	var names []string
-	for _, policy := range auth.results.GetArray("granting_policies") {
+	granting := auth.results.GetArray("granting_policies")
+	if len(granting) == 0 {
+		return nil
+	}
+	names := make([]string, 0, min(len(granting), maxList))
+	for _, policy := range granting {
 		if name := policy.GetStringBytes("name"); len(name) > 0 && len(names) < maxList {
 			names = append(names, cleanName(name))
 		}

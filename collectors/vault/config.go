@@ -24,7 +24,7 @@ type Config struct {
 	Prefix string `yaml:"prefix"`
 	// MaxRecordBytes is the longest record that is read. Default 8388608.
 	MaxRecordBytes int `yaml:"max_record_bytes"`
-	// BatchRecords and BatchWait bound what is published at once. Defaults 1000 and 200ms.
+	// BatchRecords and BatchWait bound what is published at once. Defaults 10000 and 200ms.
 	BatchRecords int           `yaml:"batch_records"`
 	BatchWait    time.Duration `yaml:"batch_wait"`
 	// Heartbeat is how often the collector says that it lives. Default 30s.
@@ -67,7 +67,7 @@ type AppRole struct {
 
 func (c Config) withDefaults() Config {
 	set(&c.Instance, "default")
-	set(&c.BatchRecords, 1000)
+	set(&c.BatchRecords, 10_000)
 	set(&c.BatchWait, 200*time.Millisecond)
 	set(&c.Heartbeat, 30*time.Second)
 	if c.Inventory != nil {

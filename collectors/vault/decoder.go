@@ -44,8 +44,8 @@ type Options struct {
 	Instance string
 	// Prefix is the `prefix` option of the audit device; up to 128 bytes.
 	Prefix string
-	// MaxBytes of a record; 0 is source.DefaultMaxLine. MaxDepth of its nesting; 0 is 64.
-	MaxBytes, MaxDepth int
+	// MaxBytes of a record; 0 is source.DefaultMaxLine.
+	MaxBytes int
 	// Pairing leaves out event 0 of a response line whose request line was decoded shortly before.
 	Pairing bool
 	// RoleOrphan tells whether tokens of a token role are orphans. Nil: not known.
@@ -75,9 +75,6 @@ func NewDecoder(opts Options) *Decoder {
 	}
 	if opts.MaxBytes <= 0 {
 		opts.MaxBytes = source.DefaultMaxLine
-	}
-	if opts.MaxDepth <= 0 {
-		opts.MaxDepth = 64
 	}
 	opts.Prefix = opts.Prefix[:min(len(opts.Prefix), 128)]
 	return &Decoder{opts: opts, tokens: newTokenNames(), recent: recentIDs{seed: maphash.MakeSeed()},
@@ -178,18 +175,12 @@ func (d *Decoder) inspect(text []byte) *source.Malformed {
 		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record holds NUL bytes"}
 	case !utf8.Valid(text):
 		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record is not UTF-8"}
-	case tooDeep(text, d.opts.MaxDepth):
-		return &source.Malformed{Reason: source.ReasonTooDeep,
-			Detail: fmt.Sprintf("the record nests deeper than %d levels", d.opts.MaxDepth)}
 	}
 	return nil
 }
 
-// tooDeep counts exactly only if there are more brackets than levels allowed, which is rare: counting them is fast.
-func tooDeep(text []byte, limit int) bool {
-	if bytes.Count(text, []byte{'{'})+bytes.Count(text, []byte{'['}) <= limit {
-		return false
-	}
+// tooDeep is whether brackets are nested deeper than the parser goes.
+func tooDeep(text []byte) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
@@ -202,7 +193,7 @@ func tooDeep(text []byte, limit int) bool {
 		case c == '"':
 			quoted = true
 		case c == '{' || c == '[':
-			if depth++; depth > limit {
+			if depth++; depth > fastjson.MaxDepth {
 				return true
 			}
 		case c == '}' || c == ']':
@@ -216,6 +207,9 @@ func tooDeep(text []byte, limit int) bool {
 func unparsed(text []byte) *source.Malformed {
 	trimmed := bytes.TrimSpace(text)
 	switch {
+	case tooDeep(text):
+		return &source.Malformed{Reason: source.ReasonTooDeep,
+			Detail: fmt.Sprintf("the record nests deeper than %d levels", fastjson.MaxDepth)}
 	case len(trimmed) == 0:
 		return malformed("the record is empty")
 	case trimmed[0] == '<':

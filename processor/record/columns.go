@@ -2,43 +2,25 @@ package record
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/leastwise/leastwise/internal/store"
+
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// column is one column of an INSERT with its values as a slice, which the client encodes whole.
+// column is a column of an INSERT: its name and its values, a slice.
 type column struct {
 	name   string
 	values any
 }
 
-// insert writes columns of equal length as one block: one INSERT, atomic if it stays within one table partition.
 func insert(ctx context.Context, conn *store.DB, table string, rows int, columns []column) error {
-	if rows == 0 {
-		return nil
-	}
-	names := make([]string, len(columns))
+	all := make([]store.Column, len(columns))
 	for i, c := range columns {
-		names[i] = c.name
+		all[i] = store.Column{Name: c.name, Values: c.values}
 	}
-	batch, err := conn.PrepareBatch(ctx, "INSERT INTO "+table+" ("+strings.Join(names, ", ")+")")
-	if err != nil {
-		return fmt.Errorf("insert into %s: %w", table, err)
-	}
-	for i, c := range columns {
-		if err := batch.Column(i).Append(c.values); err != nil {
-			_ = batch.Abort()
-			return fmt.Errorf("insert into %s: column %s: %w", table, c.name, err)
-		}
-	}
-	if err := batch.Send(); err != nil {
-		return fmt.Errorf("insert %d rows into %s: %w", rows, table, err)
-	}
-	return nil
+	return conn.Insert(ctx, table, rows, all)
 }
 
 // moment of a message; the epoch if it is missing. Times go to the client as time.Time: it takes an int64 for a

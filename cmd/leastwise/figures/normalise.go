@@ -27,10 +27,11 @@ func normalising(_ context.Context, opts Options, logFile string, _ fleet.AuditT
 		return nil, err
 	}
 	opts.Progress("normalising %d lines of %d bytes, in turn with a bare parse", len(lines), size)
-	var decoding, parsing time.Duration // of processor time, so that other programs on the machine do not count
+	// The quickest round of each, of processor time: what other programs on the machine take away does not count.
+	var decoding, parsing time.Duration
 	var parser fastjson.Parser
 	var events []*pb.Event
-	const rounds = 5
+	const rounds = 9
 	for range rounds {
 		decoder := vault.NewDecoder(vault.Options{Pairing: true})
 		began := processorTime()
@@ -39,22 +40,29 @@ func normalising(_ context.Context, opts Options, logFile string, _ fleet.AuditT
 				return nil, fmt.Errorf("normalise: %w", err)
 			}
 		}
-		decoding += processorTime() - began
+		decoding = quicker(decoding, processorTime()-began)
 		began = processorTime()
 		for _, line := range lines {
 			if _, err := parser.ParseBytes(line); err != nil {
 				return nil, fmt.Errorf("parse: %w", err)
 			}
 		}
-		parsing += processorTime() - began
+		parsing = quicker(parsing, processorTime()-began)
 	}
-	rate := float64(rounds*len(lines)) / decoding.Seconds()
+	rate := float64(len(lines)) / decoding.Seconds()
 	return []figure{
 		{name: "Vault audit lines normalised", value: rate, unit: "lines/s", budget: 150_000,
 			note: fmt.Sprintf("a second of one core, lines of %d bytes, request and response paired", size)},
 		{name: "… as a share of fastjson's bare parse", value: parsing.Seconds() / decoding.Seconds(), unit: "×", budget: 0.5,
-			note: "same lines, in turns"},
+			note: "same lines, in turns; the quickest of nine rounds"},
 	}, nil
+}
+
+func quicker(best, now time.Duration) time.Duration {
+	if best == 0 || now < best {
+		return now
+	}
+	return best
 }
 
 // processorTime is what this process has used so far, the garbage collector's share included.

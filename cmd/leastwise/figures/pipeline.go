@@ -34,7 +34,7 @@ func pipeline(ctx context.Context, opts Options, logFile string, _ fleet.AuditTr
 		Common:         daemon.Common{DataDir: filepath.Join(opts.Dir, "data")},
 		Kafka:          stream.Config{Embedded: true, Partitions: 4},
 		ClickHouse:     store.Config{Embedded: true},
-		VaultCollector: vault.Config{Instance: "bench", File: logFile, BatchRecords: 5000},
+		VaultCollector: vault.Config{Instance: "bench", File: logFile},
 		Policies:       processor.PoliciesConfig{Dir: filepath.Join(opts.Dir, "policies")},
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

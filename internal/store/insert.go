@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+)
+
+// Column is one column of an INSERT, with its values as a slice.
+type Column struct {
+	Name   string
+	Values any
+}
+
+// Insert writes columns of equal length as one block: one INSERT, atomic if it stays within one table partition.
+func (db *DB) Insert(ctx context.Context, table string, rows int, columns []Column) error {
+	if rows == 0 {
+		return nil
+	}
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	batch, err := db.PrepareBatch(ctx, "INSERT INTO "+table+" ("+strings.Join(names, ", ")+")")
+	if err != nil {
+		return fmt.Errorf("insert into %s: %w", table, err)
+	}
+	for i, c := range columns {
+		if err := c.appendTo(batch.Column(i)); err != nil {
+			_ = batch.Abort()
+			return fmt.Errorf("insert into %s: column %s: %w", table, c.Name, err)
+		}
+	}
+	if err := batch.Send(); err != nil {
+		return fmt.Errorf("insert %d rows into %s: %w", rows, table, err)
+	}
+	return nil
+}
+
+// appendTo appends the values. Of lists and maps the client appends a whole column by reflection, and rows without.
+func (c Column) appendTo(to driver.BatchColumn) error {
+	switch values := c.Values.(type) {
+	case [][]string:
+		for _, list := range values {
+			if err := to.AppendRow(list); err != nil {
+				return err
+			}
+		}
+		return nil
+	case []map[string]string:
+		var labels pairs
+		for _, m := range values {
+			labels.of(m)
+			if err := to.AppendRow(&labels); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return to.Append(c.Values)
+}
+
+// pairs are a map's keys and values in the order of the keys, as the client takes them.
+type pairs struct {
+	from map[string]string
+	keys []string
+	at   int
+}
+
+func (p *pairs) of(m map[string]string) {
+	p.from, p.keys = m, p.keys[:0]
+	for key := range m {
+		p.keys = append(p.keys, key)
+	}
+	slices.Sort(p.keys)
+}
+
+// Iterator implements column.IterableOrderedMap.
+func (p *pairs) Iterator() column.MapIterator { p.at = -1; return p }
+
+// Put implements column.IterableOrderedMap; the client puts only when it reads.
+func (p *pairs) Put(any, any) {}
+
+// Next implements column.MapIterator, as do Key and Value.
+func (p *pairs) Next() bool { p.at++; return p.at < len(p.keys) }
+func (p *pairs) Key() any   { return p.keys[p.at] }
+func (p *pairs) Value() any { return p.from[p.keys[p.at]] }
