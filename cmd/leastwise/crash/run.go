@@ -34,6 +34,9 @@ const shown = 20
 func Run(ctx context.Context, opts Options) (ok bool, err error) {
 	began := time.Now()
 	random := rand.New(rand.NewPCG(opts.Seed, 0xc4a5))
+	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
+		return false, fmt.Errorf("make the run's directory: %w", err)
+	}
 	fmt.Fprintf(opts.Out, "crash: seed %d, %d kills (--seed %d --kills %d repeats this), files in %s\n", opts.Seed, opts.Kills, opts.Seed, opts.Kills, opts.Dir)
 	h, err := write(filepath.Join(opts.Dir, "whole.log"), opts.Seed)
 	if err != nil {
