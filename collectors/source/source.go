@@ -54,3 +54,9 @@ type Malformed struct {
 }
 
 func (m *Malformed) Error() string { return m.Reason + ": " + m.Detail }
+
+// Reader gives the records of a log file one by one, as Lines does.
+type Reader interface {
+	// Next returns the next record, and io.EOF at the end: with the last record, marked Partial, if it is cut off.
+	Next() (Line, error)
+}

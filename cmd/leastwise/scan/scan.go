@@ -14,12 +14,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/leastwise/leastwise/collectors/source"
-	"github.com/leastwise/leastwise/collectors/vault"
 	"github.com/leastwise/leastwise/processor/catalog"
 	"github.com/leastwise/leastwise/processor/core"
 	"github.com/leastwise/leastwise/processor/lifecycle"
@@ -59,7 +60,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	s := &scanner{opts: opts, seen: map[[16]byte]struct{}{}, vault: vault.NewDecoder(vault.Options{Instance: "default"}),
+	s := &scanner{opts: opts, seen: map[[16]byte]struct{}{}, decoders: map[string]source.Decoder{},
 		core: core.New(core.Options{Grants: scope.NewGrants(), Heartbeat: 365 * 24 * time.Hour})}
 	s.core.Catalog(cat)
 	s.core.Rules(engine.Current())
@@ -81,7 +82,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 type scanner struct {
 	opts      Options
 	core      *core.Core
-	vault     source.Decoder // one for all files: what one file tells of a token helps to read another
+	decoders  map[string]source.Decoder
 	read      int64
 	seen      map[[16]byte]struct{}
 	offset    int64
@@ -127,35 +128,39 @@ func list(paths []string) ([]string, error) {
 
 func (s *scanner) file(ctx context.Context, path string) (Input, error) {
 	input := Input{Path: path, Source: s.opts.Source}
-	if input.Source == "" {
-		guess, err := guess(path)
-		if err != nil {
-			return input, fmt.Errorf("%w: %w", ErrUsage, err)
-		}
-		if guess == "" {
-			s.opts.Warn("%s: not the log of a known source (known: vault); left out. Name it with --source if it is one.", path)
-			input.Source = "unknown"
-			return input, nil
-		}
-		s.opts.Warn("%s: taken for a log of %s", path, guess)
-		input.Source = guess
-	}
-	if input.Source != "vault" {
-		return input, fmt.Errorf("%w: unknown source %q; known: vault", ErrUsage, input.Source)
-	}
-	reader, err := source.Open(path)
+	file, err := source.Open(path)
 	if err != nil {
 		return input, fmt.Errorf("open %s: %w", path, err)
 	}
-	defer reader.Close()
-	lines := source.NewLines(reader, 0)
+	defer file.Close()
+	buffered := bufio.NewReaderSize(file, peekBytes)
+	k, ok := kindOf(s.opts.Source)
+	if s.opts.Source == "" {
+		head, err := buffered.Peek(peekBytes)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return input, fmt.Errorf("read %s: %w", path, err)
+		}
+		if k, ok = guess(head); !ok {
+			s.opts.Warn("%s: not the log of a known source (known: %s); left out. Name it with --source if it is one.", path,
+				strings.Join(Sources(), ", "))
+			input.Source = "unknown"
+			return input, nil
+		}
+		s.opts.Warn("%s: taken for a log of %s", path, k.name)
+		input.Source = k.name
+	}
+	if !ok {
+		return input, fmt.Errorf("%w: unknown source %q; known: %s", ErrUsage, input.Source, strings.Join(Sources(), ", "))
+	}
+	decoder := s.decoder(k)
+	records := k.records(buffered, 0)
 	for {
-		line, err := lines.Next()
+		line, err := records.Next()
 		if err != nil && !errors.Is(err, io.EOF) {
 			return input, fmt.Errorf("read %s: %w", path, err)
 		}
 		if line.Length > 0 {
-			if err := s.line(&input, path, &line); err != nil {
+			if err := s.line(&input, decoder, path, &line); err != nil {
 				return input, err
 			}
 		}
@@ -168,18 +173,28 @@ func (s *scanner) file(ctx context.Context, path string) (Input, error) {
 	}
 }
 
-func (s *scanner) line(input *Input, path string, line *source.Line) error {
+// decoder is one for all files of a source: what one file tells of a token helps to read another.
+func (s *scanner) decoder(k kind) source.Decoder {
+	d := s.decoders[k.name]
+	if d == nil {
+		d = k.decoder()
+		s.decoders[k.name] = d
+	}
+	return d
+}
+
+func (s *scanner) line(input *Input, decoder source.Decoder, path string, line *source.Line) error {
 	s.read += line.End - line.Offset
 	if s.opts.Progress != nil {
 		s.opts.Progress(s.read)
 	}
-	position := fmt.Sprintf("%s:%d", path, line.Offset)
+	position := path + ":" + strconv.FormatInt(line.Offset, 10)
 	if malformed := line.Malformed(); malformed != nil {
 		input.Records++
 		s.deadLetter(input, position, malformed)
 		return nil
 	}
-	return s.record(input, source.Record{Bytes: line.Bytes, Position: position})
+	return s.record(input, decoder, source.Record{Bytes: line.Bytes, Position: position})
 }
 
 func (s *scanner) deadLetter(input *Input, position string, m *source.Malformed) {
@@ -187,10 +202,10 @@ func (s *scanner) deadLetter(input *Input, position string, m *source.Malformed)
 	s.opts.Warn("%s: %s: %s", position, m.Reason, m.Detail)
 }
 
-func (s *scanner) record(input *Input, rec source.Record) error {
+func (s *scanner) record(input *Input, decoder source.Decoder, rec source.Record) error {
 	input.Records++
 	var err error
-	s.buffer, err = s.vault.Decode(s.buffer[:0], rec)
+	s.buffer, err = decoder.Decode(s.buffer[:0], rec)
 	var malformed *source.Malformed
 	if errors.As(err, &malformed) {
 		s.deadLetter(input, rec.Position, malformed)
