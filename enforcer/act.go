@@ -206,8 +206,8 @@ func (e *Enforcer) at(ctx context.Context, i *issuer, act Act, r *running, out *
 	}
 	labels := r.s.GetDecision().GetSubject().GetLabels()
 	c := target.Credential{Key: r.s.Credential, Labels: labels}
-	if intended(r.s) && r.s.Proof != r.s.Credential {
-		c.Found = r.s.Proof
+	if intended(r.s) && r.s.IntendedAs != r.s.Credential {
+		c.Found = r.s.IntendedAs
 	}
 	switch act {
 	case Look:

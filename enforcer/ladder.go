@@ -198,7 +198,7 @@ func leave(now time.Time, s *pb.LadderState, in Inputs) *pb.LadderState {
 	case in.Facts.Cover.All:
 		next := entry(now, s, d)
 		next.State, next.ExceptionId = pb.LadderState_EXEMPTED, in.Facts.Cover.ID
-		next.RevokeAt, next.Waiting, next.Attempt, next.Proof, next.Reissue, next.Reason = nil, "", nil, "", nil, ""
+		next.RevokeAt, next.Waiting, next.Attempt, next.IntendedAs, next.Reissue, next.Reason = nil, "", nil, "", nil, ""
 		if len(d.GetViolations()) == 0 {
 			next.Decision = s.Decision // says what was excepted
 		}
@@ -362,6 +362,6 @@ func entry(now time.Time, s *pb.LadderState, d *pb.Decision) *pb.LadderState {
 func resolve(now time.Time, s *pb.LadderState, d *pb.Decision, reason string) *pb.LadderState {
 	next := entry(now, s, d)
 	next.State, next.Reason = pb.LadderState_RESOLVED, reason
-	next.Waiting, next.Attempt, next.RevokeAt, next.Proof, next.Reissue = "", nil, nil, "", nil
+	next.Waiting, next.Attempt, next.RevokeAt, next.IntendedAs, next.Reissue = "", nil, nil, "", nil
 	return next
 }

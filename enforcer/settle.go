@@ -1,6 +1,7 @@
 package enforcer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -121,10 +122,7 @@ func (l *Ladder) settleLook(now time.Time, s *pb.LadderState, in Inputs) Step {
 			next.Attempt.At = at
 		}
 	}
-	next.Proof = out.Sighting.Found
-	if next.Proof == "" {
-		next.Proof = s.Credential // marks the intent; see intended
-	}
+	next.IntendedAs = cmp.Or(out.Sighting.Found, s.Credential)
 	if out.Plan != nil {
 		next.Reissue = out.Plan
 	} else if out.PlanRefused != "" {

@@ -39,9 +39,9 @@ func graceOf(d *pb.Decision) time.Duration {
 
 // intended tells whether the journal holds an intent to revoke whose result is
 // not known yet: from then on the target is asked before anything is concluded.
-// The intent stores in proof what the target called the credential.
+// The intent stores what the target called the credential.
 func intended(s *pb.LadderState) bool {
-	return s.GetState() == pb.LadderState_REVOKE_INTENDED || !ended(s) && !revoked(s) && s.GetProof() != ""
+	return s.GetState() == pb.LadderState_REVOKE_INTENDED || !ended(s) && !revoked(s) && s.GetIntendedAs() != ""
 }
 
 // revoked tells whether the target has proven the credential gone.

@@ -199,7 +199,10 @@ type LadderState struct {
 	// The credential's revocation has come back in the issuer's own log.
 	SeenInLogAt *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=seen_in_log_at,json=seenInLogAt,proto3" json:"seen_in_log_at,omitempty"`
 	// Who wrote this entry: the enforcer's instance.
-	Writer        string `protobuf:"bytes,20,opt,name=writer,proto3" json:"writer,omitempty"`
+	Writer string `protobuf:"bytes,20,opt,name=writer,proto3" json:"writer,omitempty"`
+	// What the target calls the credential (a hashed accessor in clear, say): set when its revocation is intended, and
+	// empty before.
+	IntendedAs    string `protobuf:"bytes,21,opt,name=intended_as,json=intendedAs,proto3" json:"intended_as,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -370,6 +373,13 @@ func (x *LadderState) GetSeenInLogAt() *timestamppb.Timestamp {
 func (x *LadderState) GetWriter() string {
 	if x != nil {
 		return x.Writer
+	}
+	return ""
+}
+
+func (x *LadderState) GetIntendedAs() string {
+	if x != nil {
+		return x.IntendedAs
 	}
 	return ""
 }
@@ -772,7 +782,7 @@ var File_leastwise_v1_enforcement_proto protoreflect.FileDescriptor
 
 const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\n" +
-	"\x1eleastwise/v1/enforcement.proto\x12\fleastwise.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bleastwise/v1/decision.proto\"\xac\b\n" +
+	"\x1eleastwise/v1/enforcement.proto\x12\fleastwise.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bleastwise/v1/decision.proto\"\xcd\b\n" +
 	"\vLadderState\x12\x1e\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\tR\n" +
@@ -798,7 +808,9 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\fexception_id\x18\x11 \x01(\tR\vexceptionId\x12\x16\n" +
 	"\x06reason\x18\x12 \x01(\tR\x06reason\x12?\n" +
 	"\x0eseen_in_log_at\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\vseenInLogAt\x12\x16\n" +
-	"\x06writer\x18\x14 \x01(\tR\x06writer\"\xe1\x01\n" +
+	"\x06writer\x18\x14 \x01(\tR\x06writer\x12\x1f\n" +
+	"\vintended_as\x18\x15 \x01(\tR\n" +
+	"intendedAs\"\xe1\x01\n" +
 	"\x05State\x12\b\n" +
 	"\x04NONE\x10\x00\x12\f\n" +
 	"\bVIOLATED\x10\x01\x12\f\n" +

@@ -72,7 +72,7 @@ func (e *Engines) openStream(ctx context.Context, cfg *Config, env daemon.Env) e
 		if dir == "" {
 			dir = filepath.Join(cfg.DataDir, "kafka")
 		}
-		b, err := broker.Start(ctx, broker.Config{DataDir: dir, SyncWrites: true, Listen: kafka.Listen,
+		b, err := broker.Start(ctx, broker.Config{DataDir: dir, SyncWrites: kafka.SyncWrites, Listen: kafka.Listen,
 			Partitions: kafka.Partitions, Log: env.Log})
 		if err != nil {
 			return err

@@ -102,7 +102,7 @@ func Config(opts Options, vault *fleet.Site) allinone.Config {
 	at := func(parts ...string) string { return filepath.Join(append([]string{opts.Dir}, parts...)...) }
 	return allinone.Config{
 		Common:     daemon.Common{DataDir: at("data")},
-		Kafka:      stream.Config{Embedded: true, Partitions: 4},
+		Kafka:      stream.Config{Embedded: true, SyncWrites: true, Partitions: 4},
 		ClickHouse: store.Config{Embedded: true, Listen: opts.ClickHouseListen},
 		VaultCollector: vaultlog.Config{File: vault.AuditFile, BatchWait: 100 * time.Millisecond, Heartbeat: 2 * time.Second,
 			Inventory: &vaultlog.InventoryConfig{Address: vault.Addr, Device: fleet.AuditDevice, Interval: 2 * time.Second, Rate: 500,

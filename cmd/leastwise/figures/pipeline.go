@@ -32,7 +32,7 @@ func pipeline(ctx context.Context, opts Options, logFile string, _ fleet.AuditTr
 	env.Listen = daemon.NoListen
 	cfg := allinone.Config{
 		Common:         daemon.Common{DataDir: filepath.Join(opts.Dir, "data")},
-		Kafka:          stream.Config{Embedded: true, Partitions: 4},
+		Kafka:          stream.Config{Embedded: true, SyncWrites: true, Partitions: 4},
 		ClickHouse:     store.Config{Embedded: true},
 		VaultCollector: vault.Config{Instance: "bench", File: logFile},
 		Policies:       processor.PoliciesConfig{Dir: filepath.Join(opts.Dir, "policies")},

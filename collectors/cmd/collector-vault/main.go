@@ -36,10 +36,5 @@ func run(ctx context.Context, args daemon.Args) error {
 	if err != nil {
 		return err
 	}
-	return daemon.Run(ctx, env, env.Listen, func(ctx context.Context) error {
-		if err := client.EnsureTopics(ctx, collect.Topics()); err != nil {
-			return err
-		}
-		return collector.Run(ctx)
-	})
+	return collect.Serve(ctx, env, client, collector)
 }
