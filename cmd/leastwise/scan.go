@@ -15,8 +15,8 @@ import (
 )
 
 type scanCommand struct {
-	Paths    []string `arg:"" name:"path" help:"Log files or directories; gzip is unpacked."`
-	Source   string   `help:"Source of all files (vault); guessed by content if not given." placeholder:"NAME"`
+	Paths    []string `arg:"" name:"path" help:"Log files or directories; gzip, tar and zip are unpacked."`
+	Source   string   `help:"Source of all files; each file's is guessed by content if not given." placeholder:"NAME"`
 	Policies string   `help:"Directory of YAML policies to hold the credentials against." placeholder:"DIR"`
 	Catalog  string   `help:"Catalog of agents and owners, a file or a directory." placeholder:"FILE"`
 	AsOf     string   `help:"Report as of this time (RFC 3339); the newest event's if not given." placeholder:"TIME"`

@@ -65,11 +65,16 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 	s.core.Catalog(cat)
 	s.core.Rules(engine.Current())
 	for _, file := range files {
-		input, err := s.file(ctx, file)
+		err := each(file, func(name string, content io.Reader) error {
+			input, err := s.file(ctx, name, content)
+			if err == nil {
+				s.report.add(input)
+			}
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
-		s.report.add(input)
 	}
 	if s.eventsOut != nil {
 		if err := s.eventsOut.Flush(); err != nil {
@@ -126,14 +131,11 @@ func list(paths []string) ([]string, error) {
 	return files, nil
 }
 
-func (s *scanner) file(ctx context.Context, path string) (Input, error) {
+func (s *scanner) file(ctx context.Context, path string, content io.Reader) (Input, error) {
 	input := Input{Path: path, Source: s.opts.Source}
-	file, err := source.Open(path)
-	if err != nil {
-		return input, fmt.Errorf("open %s: %w", path, err)
-	}
-	defer file.Close()
-	buffered := bufio.NewReaderSize(file, peekBytes)
+	reader := readAhead(content)
+	defer reader.Close()
+	buffered := bufio.NewReaderSize(reader, peekBytes)
 	k, ok := kindOf(s.opts.Source)
 	if s.opts.Source == "" {
 		head, err := buffered.Peek(peekBytes)
@@ -156,8 +158,11 @@ func (s *scanner) file(ctx context.Context, path string) (Input, error) {
 	records := k.records(buffered, 0)
 	for {
 		line, err := records.Next()
-		if err != nil && !errors.Is(err, io.EOF) {
-			return input, fmt.Errorf("read %s: %w", path, err)
+		if err != nil && !errors.Is(err, io.EOF) { // damaged gzip, a disk that fails: what was read counts
+			input.Records++
+			s.deadLetter(&input, path, &source.Malformed{Reason: source.ReasonTruncated,
+				Detail: fmt.Sprintf("the file can not be read to its end (%v); the records before are counted", err)})
+			return input, nil
 		}
 		if line.Length > 0 {
 			if err := s.line(&input, decoder, path, &line); err != nil {
