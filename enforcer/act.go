@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/leastwise/leastwise/enforcer/exception"
 	"github.com/leastwise/leastwise/enforcer/notify"
 	"github.com/leastwise/leastwise/enforcer/target"
 	"github.com/leastwise/leastwise/schemas"
@@ -123,10 +124,14 @@ func (p *partition) inputs(ctx context.Context, now time.Time, r *running, out *
 		policies = policiesOf(r.s.GetDecision())
 	}
 	f.Cover = e.exceptions.Cover(d.GetCredential(), d.GetSubject().GetPrincipal(), policies, now)
+	if rest := without(d, f.Cover); rest != nil {
+		d, f.Cover = rest, exception.Cover{}
+	}
+	r.without = d
 	if id := r.s.GetLadderId(); id != "" {
 		f.ApprovedBy = short(e.control.ApprovedBy(id))
 	}
-	in := Inputs{Decision: r.d, Facts: f, Owner: e.reachable(d), Outcome: out}
+	in := Inputs{Decision: d, Facts: f, Owner: e.reachable(d), Outcome: out}
 	in.Report = r.reports >= 0 && !r.report.After(now)
 	in.Rollback = r.s != nil && e.control.Rollback(r.s.LadderId) != nil
 	if due := dueAt(r.s); !revoked(r.s) && (!due.IsZero() && !now.Before(due) || intended(r.s)) {
@@ -200,10 +205,7 @@ func (e *Enforcer) do(ctx context.Context, step Step, r *running) *Outcome {
 
 // at does the acts at the issuer.
 func (e *Enforcer) at(ctx context.Context, i *issuer, act Act, r *running, out *Outcome) {
-	d := r.d
-	if d == nil {
-		d = r.s.Decision
-	}
+	d := r.without
 	labels := r.s.GetDecision().GetSubject().GetLabels()
 	c := target.Credential{Key: r.s.Credential, Labels: labels}
 	if intended(r.s) && r.s.IntendedAs != r.s.Credential {
@@ -232,10 +234,7 @@ func (e *Enforcer) at(ctx context.Context, i *issuer, act Act, r *running, out *
 // what the owner gets, but do not count: an owner is told, or is not.
 func (e *Enforcer) tell(ctx context.Context, step Step, r *running, out *Outcome) {
 	now := e.now()
-	d := r.d
-	if d == nil {
-		d = r.s.Decision
-	}
+	d := r.without
 	var counted, others []string
 	kind := notify.Violation
 	at := step.RevokeAt

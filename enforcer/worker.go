@@ -33,6 +33,7 @@ type partition struct {
 type running struct {
 	s       *pb.LadderState
 	d       *pb.Decision // newest; nil: none since the start
+	without *pb.Decision // the one last acted on: d or the journal's, without what exceptions take away
 	wake    time.Time    // zero: only when something changes
 	index   int          // in the heap; -1: not in it
 	reports int          // tries to tell the outcome; negative: told

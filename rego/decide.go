@@ -128,10 +128,20 @@ func (s *Set) readViolations(term *ast.Term, v *Values, result *Result) error {
 		}
 		if d.text("reason") == "rego" {
 			violation, err := customViolation(d)
+			if err == nil {
+				violation.Ladder, err = readStance(d)
+			}
 			result.Violations = append(result.Violations, violation)
 			return err
 		}
 		list, err := s.policyViolations(d, v)
+		if err != nil {
+			return err
+		}
+		ladder, err := readStance(d)
+		for _, violation := range list {
+			violation.Ladder = ladder
+		}
 		result.Violations = append(result.Violations, list...)
 		return err
 	})
@@ -216,6 +226,15 @@ func customViolation(d document) (*leastwisev1.Violation, error) {
 		}
 	}
 	return out, nil
+}
+
+// readStance is what one violated policy asks for by itself; nil if a bundle of the site's own does not say.
+func readStance(violation document) (*leastwisev1.Ladder, error) {
+	term := violation.get("stance")
+	if term == nil {
+		return nil, nil
+	}
+	return readLadder(term)
 }
 
 func readLadder(term *ast.Term) (*leastwisev1.Ladder, error) {

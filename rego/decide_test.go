@@ -43,7 +43,7 @@ func TestViolationSaysWhatWasMeasuredAgainstWhat(t *testing.T) {
 	want := &leastwisev1.Violation{PolicyId: "ephemeral-agent-token", Metric: "credential_age", Reason: "threshold_passed",
 		Value: "2h3m", Threshold: "1h", Condition: "greater_than", Severity: "high", Channel: "security_team",
 		Hint:      "Rotate token; review agent task definition for necessary scope reduction.",
-		Deviation: float64(7384-3600) / 3600}
+		Deviation: float64(7384-3600) / 3600, Ladder: &leastwisev1.Ladder{GraceMs: 86_400_000}}
 	if len(r.Violations) != 1 || !proto.Equal(r.Violations[0], want) {
 		t.Errorf("%v\nexpected %v", r.Violations, want)
 	}

@@ -48,15 +48,20 @@ holds("not_equals", value, threshold) if value != threshold
 
 # METADATA
 # description: >-
-#   One entry a violated policy, with the metrics that stand past their thresholds, and the entries of free-form Rego
-#   (packages leastwise.custom.*), which may name a policy_id of their own.
-violations := {{"policy_id": policy.policy_id, "reason": "threshold_passed", "metrics": metrics} |
+#   One entry a violated policy, with the metrics that stand past their thresholds and what the policy by itself asks for,
+#   and the entries of free-form Rego (packages leastwise.custom.*), which may name a policy_id of their own.
+violations := {{"policy_id": policy.policy_id, "reason": "threshold_passed", "metrics": metrics, "stance": policy.enforcement} |
 	some [policy, metrics] in violated
 } | custom_violations
 
-custom_violations := {object.union_n([{"policy_id": name}, violation, {"reason": "rego"}]) |
+custom_violations := {object.union_n([{"policy_id": name}, violation, {"reason": "rego", "stance": stance(violation)}]) |
 	some name, module in data.leastwise.custom
 	some violation in module.violations
+}
+
+stance(violation) := object.union(object.remove(whole, ["asks"]), {"asks": asks}) if {
+	whole := object.union(observing, object.get(violation, "enforcement", {}))
+	asks := {wish: true | whole.mode == "enforce"; some wish, true in whole.asks}
 }
 
 # METADATA
@@ -74,13 +79,7 @@ known(metric) if is_number(input.values[metric])
 #   What the violated policies ask for, each different wish once. Under asks stand the things for which one policy is enough,
 #   each as true or not at all: revoke, reissue, requires_approval, and tell_first, which forbids to revoke while the owner
 #   could not be told.
-stances := {policy.enforcement | some [policy, _] in violated} | custom_stances
-
-custom_stances := {object.union(object.remove(stance, ["asks"]), {"asks": asks}) |
-	some violation in custom_violations
-	stance := object.union(observing, object.get(violation, "enforcement", {}))
-	asks := {wish: true | stance.mode == "enforce"; some wish, true in stance.asks}
-}
+stances := {violation.stance | some violation in violations}
 
 # METADATA
 # description: What a violation of free-form Rego asks for where it does not say.

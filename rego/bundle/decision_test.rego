@@ -29,7 +29,7 @@ scope := ["permission_scope_complexity", "greater_or_equal", 5, []]
 
 test_any_metric_violates if {
 	result := asked([policy("p", 1, [age, scope], observed)], {"credential_age": 3601, "permission_scope_complexity": 1})
-	result.violations == {{"policy_id": "p", "reason": "threshold_passed", "metrics": ["credential_age"]}}
+	result.violations == {{"policy_id": "p", "reason": "threshold_passed", "metrics": ["credential_age"], "stance": observed}}
 }
 
 test_all_metrics_are_needed_where_the_policy_says_so if {

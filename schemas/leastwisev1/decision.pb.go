@@ -198,7 +198,9 @@ type Violation struct {
 	Channel   string `protobuf:"bytes,8,opt,name=channel,proto3" json:"channel,omitempty"`
 	Hint      string `protobuf:"bytes,9,opt,name=hint,proto3" json:"hint,omitempty"`
 	// Deviation: how far past the threshold, as a ratio; 0 if unknown.
-	Deviation     float64 `protobuf:"fixed64,10,opt,name=deviation,proto3" json:"deviation,omitempty"`
+	Deviation float64 `protobuf:"fixed64,10,opt,name=deviation,proto3" json:"deviation,omitempty"`
+	// What this policy by itself asks for; missing if the policy bundle does not say. An exception takes it away.
+	Ladder        *Ladder `protobuf:"bytes,11,opt,name=ladder,proto3" json:"ladder,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,6 +303,13 @@ func (x *Violation) GetDeviation() float64 {
 		return x.Deviation
 	}
 	return 0
+}
+
+func (x *Violation) GetLadder() *Ladder {
+	if x != nil {
+		return x.Ladder
+	}
+	return nil
 }
 
 // Ladder is what is to happen, the strictest over the violated policies.
@@ -726,7 +735,7 @@ const file_leastwise_v1_decision_proto_rawDesc = "" +
 	"violations\x12,\n" +
 	"\x06ladder\x18\a \x01(\v2\x14.leastwise.v1.LadderR\x06ladder\x12/\n" +
 	"\asubject\x18\b \x01(\v2\x15.leastwise.v1.SubjectR\asubject\x122\n" +
-	"\bproposal\x18\t \x01(\v2\x16.leastwise.v1.ProposalR\bproposal\"\x92\x02\n" +
+	"\bproposal\x18\t \x01(\v2\x16.leastwise.v1.ProposalR\bproposal\"\xc0\x02\n" +
 	"\tViolation\x12\x1b\n" +
 	"\tpolicy_id\x18\x01 \x01(\tR\bpolicyId\x12\x16\n" +
 	"\x06metric\x18\x02 \x01(\tR\x06metric\x12\x16\n" +
@@ -738,7 +747,8 @@ const file_leastwise_v1_decision_proto_rawDesc = "" +
 	"\achannel\x18\b \x01(\tR\achannel\x12\x12\n" +
 	"\x04hint\x18\t \x01(\tR\x04hint\x12\x1c\n" +
 	"\tdeviation\x18\n" +
-	" \x01(\x01R\tdeviation\"\xa1\x02\n" +
+	" \x01(\x01R\tdeviation\x12,\n" +
+	"\x06ladder\x18\v \x01(\v2\x14.leastwise.v1.LadderR\x06ladder\"\xa1\x02\n" +
 	"\x06Ladder\x12-\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x19.leastwise.v1.Ladder.ModeR\x04mode\x12\x19\n" +
 	"\bgrace_ms\x18\x02 \x01(\x03R\agraceMs\x12\x1b\n" +
@@ -820,19 +830,20 @@ var file_leastwise_v1_decision_proto_depIdxs = []int32{
 	3,  // 3: leastwise.v1.Decision.ladder:type_name -> leastwise.v1.Ladder
 	4,  // 4: leastwise.v1.Decision.subject:type_name -> leastwise.v1.Subject
 	6,  // 5: leastwise.v1.Decision.proposal:type_name -> leastwise.v1.Proposal
-	0,  // 6: leastwise.v1.Ladder.mode:type_name -> leastwise.v1.Ladder.Mode
-	8,  // 7: leastwise.v1.Subject.issued_at:type_name -> google.protobuf.Timestamp
-	8,  // 8: leastwise.v1.Subject.expires_at:type_name -> google.protobuf.Timestamp
-	5,  // 9: leastwise.v1.Subject.owner:type_name -> leastwise.v1.Owner
-	7,  // 10: leastwise.v1.Subject.labels:type_name -> leastwise.v1.Subject.LabelsEntry
-	9,  // 11: leastwise.v1.Proposal.rules:type_name -> leastwise.v1.Rule
-	8,  // 12: leastwise.v1.Proposal.observed_from:type_name -> google.protobuf.Timestamp
-	8,  // 13: leastwise.v1.Proposal.observed_until:type_name -> google.protobuf.Timestamp
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	3,  // 6: leastwise.v1.Violation.ladder:type_name -> leastwise.v1.Ladder
+	0,  // 7: leastwise.v1.Ladder.mode:type_name -> leastwise.v1.Ladder.Mode
+	8,  // 8: leastwise.v1.Subject.issued_at:type_name -> google.protobuf.Timestamp
+	8,  // 9: leastwise.v1.Subject.expires_at:type_name -> google.protobuf.Timestamp
+	5,  // 10: leastwise.v1.Subject.owner:type_name -> leastwise.v1.Owner
+	7,  // 11: leastwise.v1.Subject.labels:type_name -> leastwise.v1.Subject.LabelsEntry
+	9,  // 12: leastwise.v1.Proposal.rules:type_name -> leastwise.v1.Rule
+	8,  // 13: leastwise.v1.Proposal.observed_from:type_name -> google.protobuf.Timestamp
+	8,  // 14: leastwise.v1.Proposal.observed_until:type_name -> google.protobuf.Timestamp
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_leastwise_v1_decision_proto_init() }
