@@ -8,7 +8,7 @@ import (
 // Config of the processor. Zero values mean the defaults named here.
 type Config struct {
 	// Flush is how long event rows may wait before they are written (default 1s). Up to five times as
-	// long while writing takes more than a tenth of the time.
+	// long while writing takes more than a thirtieth of the time.
 	Flush time.Duration `yaml:"flush"`
 	// Checkpoint is how long the state of changed credentials may wait before it is written and the offset committed
 	// (default 10s). Up to six times as long while writing takes more than a thirtieth of the

@@ -274,8 +274,8 @@ func (w *worker) publish(ctx context.Context) error {
 
 // write flushes rows when it is time, and makes a checkpoint when it is time for that.
 func (w *worker) write(ctx context.Context, now time.Time) error {
-	// Writes that take long come less often: rows take a tenth of the time at most, state a thirtieth.
-	flush := min(max(w.p.cfg.Flush, 10*w.flushTook), 5*w.p.cfg.Flush)
+	// Writes that take long come less often, so that they take a thirtieth of the time.
+	flush := min(max(w.p.cfg.Flush, 30*w.flushTook), 5*w.p.cfg.Flush)
 	every := min(max(w.p.cfg.Checkpoint, 30*w.stateTook), 6*w.p.cfg.Checkpoint)
 	checkpoint := now.Sub(w.lastCommit) >= every
 	if !checkpoint && now.Sub(w.lastFlush) < flush && w.rows.Len() < w.p.cfg.BatchRows {

@@ -136,9 +136,20 @@ func (c *Collector) read(ctx context.Context, feed Feed, batches chan<- batch) e
 	wait := time.Second
 	for {
 		var b batch
+		var size int
+		var now time.Time // one for the batch: it was read at once, or within BatchWait
 		n, commit, err := feed.Read(ctx, c.opts.BatchRecords, c.opts.BatchWait, func(rec source.Record, bad *source.Malformed) {
+			if now.IsZero() {
+				now = c.Now()
+			}
+			rec.ObservedAt = now
+			size += len(rec.Bytes)
 			b.messages = c.take(b.messages, rec, bad)
 		})
+		c.count.bytes.Add(float64(size))
+		if n > 0 {
+			c.count.last.Set(float64(now.Unix()))
+		}
 		if b.commit = commit; n > 0 || commit != nil {
 			select {
 			case <-ctx.Done():
@@ -193,9 +204,7 @@ func (c *Collector) gauges(feed Feed) {
 
 // take turns one record into messages.
 func (c *Collector) take(dst []stream.Message, rec source.Record, bad *source.Malformed) []stream.Message {
-	rec.ObservedAt = c.Now()
 	c.records.Add(1)
-	c.count.bytes.Add(float64(len(rec.Bytes)))
 	if bad == nil {
 		var err error
 		c.scratch, err = c.opts.Decoder.Decode(c.scratch[:0], rec)
@@ -208,7 +217,6 @@ func (c *Collector) take(dst []stream.Message, rec source.Record, bad *source.Ma
 		c.count.deadLetters.WithLabelValues(c.opts.Source, bad.Reason).Inc()
 		return append(dst, c.heads.deadLetter(source.DeadLetter(c.opts.Source, c.opts.Instance, rec, bad)))
 	}
-	c.count.last.Set(float64(rec.ObservedAt.Unix()))
 	if len(c.scratch) == 0 { // another line of a call, which told nothing new
 		c.count.paired.Inc()
 	}

@@ -6,6 +6,7 @@ package sourcetest
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -130,7 +131,11 @@ func text(ev *leastwisev1.Event) []byte {
 	if err != nil {
 		return []byte(err.Error())
 	}
-	return bytes.ReplaceAll(out, []byte(`": `), []byte(`":`)) // protojson's spaces differ from build to build
+	var compact bytes.Buffer // protojson's spaces differ from build to build
+	if err := json.Compact(&compact, out); err != nil {
+		return []byte(err.Error())
+	}
+	return compact.Bytes()
 }
 
 func same(a, b map[string]*leastwisev1.Event) bool {

@@ -40,7 +40,7 @@ func (d *Decoder) wantsCall(e *entry) bool {
 		return true
 	}
 	if !e.response {
-		d.recent.add(e.id)
+		d.recent.add(e.id, e.plainCall())
 		return true
 	}
 	return e.failure != failedNot || !d.recent.has([]byte(e.id))
@@ -49,12 +49,10 @@ func (d *Decoder) wantsCall(e *entry) bool {
 // call makes event 0. But for occurred_at, outcome and error it says the same from either line of the call.
 func (d *Decoder) call(e *entry) *leastwisev1.Event {
 	ev := d.event(e, indexCall, d.callKind(e))
-	ev.Credential = d.key(keyToken, e.caller)
+	ev.Credential = e.callerKey
 	ev.Action = e.op
 	ev.Resource = e.path
-	if e.path != "" || e.op != "" {
-		ev.Permission = e.op + " " + e.path
-	}
+	ev.Permission = e.permission
 	ev.Error = string(e.failure)
 	switch {
 	case e.failure != failedNot:
@@ -68,7 +66,7 @@ func (d *Decoder) call(e *entry) *leastwisev1.Event {
 	if !e.auth.known {
 		return ev
 	}
-	ev.Principal = d.key(keyEntity, cleanName(e.auth.entityID))
+	ev.Principal = d.keyOf(keyEntity, e.auth.entityID)
 	ev.GrantedBy = d.grantedBy(&e.auth)
 	ev.Lifetime = d.lifetimeSeen(e)
 	return ev

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/maphash"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -111,14 +112,14 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 	if known && object(top.request) == nil {
 		return dst, malformed("the record has no request")
 	}
-	e.request.read(top.request)
 	if e.response = string(top.kind) == "response"; e.response {
 		e.reply.read(top.response)
 	}
 	e.failure = classify(stringOf(top.err))
-	if d.nothingNew(e) && !object(top.auth).Exists("remaining_uses") {
+	if e.response && d.nothingNew(e, &top) {
 		return dst, nil
 	}
+	e.request.read(top.request)
 	e.auth.read(top.auth)
 	e.newAuth.read(e.reply.auth)
 	e.id = d.recordID(e, text)
@@ -154,11 +155,15 @@ func (t *top) field(key []byte, v *fastjson.Value) {
 
 // nothingNew is whether this is the response to a call whose request line has told all: the usual one. Paths that take
 // credentials away, and answers that give some, are left to the full reading.
-func (d *Decoder) nothingNew(e *entry) bool {
-	return d.opts.Pairing && e.response && e.failure == failedNot && e.reply.auth == nil && e.reply.wrap == nil &&
-		e.reply.secret == nil && len(stringOf(e.request.namespace)) == 0 && string(stringOf(e.request.mountType)) != "pki" &&
-		!bytes.HasPrefix(stringOf(e.request.path), []byte("auth/")) && !bytes.HasPrefix(stringOf(e.request.path), []byte("sys/")) &&
-		d.recent.has(stringOf(e.request.id))
+func (d *Decoder) nothingNew(e *entry, top *top) bool {
+	return d.opts.Pairing && e.failure == failedNot && e.reply.auth == nil && e.reply.wrap == nil && e.reply.secret == nil &&
+		d.recent.plain(top.request.GetStringBytes("id")) && !object(top.auth).Exists("remaining_uses")
+}
+
+// plainCall is a call that neither gives nor takes a credential, if its answer holds none.
+func (e *entry) plainCall() bool {
+	return len(stringOf(e.request.namespace)) == 0 && string(stringOf(e.request.mountType)) != "pki" &&
+		!strings.HasPrefix(e.path, "auth/") && !strings.HasPrefix(e.path, "sys/")
 }
 
 func malformed(detail string) *source.Malformed {
@@ -283,6 +288,15 @@ func keyPrefixes(instance string) (prefixes [4]string) {
 		prefixes[kind] = schemas.Key{System: System, Instance: instance, Type: name}.String()
 	}
 	return prefixes
+}
+
+// keyOf is the key of an id as the record has it.
+func (d *Decoder) keyOf(kind keyKind, id []byte) string {
+	if len(id) == 0 {
+		return ""
+	}
+	d.scratch = append(append(d.scratch[:0], d.prefixes[kind]...), bounded(id, maxID)...)
+	return string(d.scratch)
 }
 
 // key of a credential or identity; empty if there is no id.

@@ -18,17 +18,19 @@ type entry struct {
 	id       string
 	at       time.Time
 
-	request request
-	auth    auth // who called; not known if nobody is, or if it is the token a login gives
-	newAuth auth // response.auth
-	granted auth // auth of a login's response line: the new token, also if it was wrapped
-	reply   reply
-	login   bool
-	path    string // without the namespace, tokens blanked
-	op      string
-	caller  string // accessor
-	failure failure
-	allowed verdict
+	request    request
+	auth       auth // who called; not known if nobody is, or if it is the token a login gives
+	newAuth    auth // response.auth
+	granted    auth // auth of a login's response line: the new token, also if it was wrapped
+	reply      reply
+	login      bool
+	path       string // without the namespace, tokens blanked
+	permission string // operation and path
+	op         string
+	caller     string // accessor
+	callerKey  string
+	failure    failure
+	allowed    verdict
 }
 
 type verdict uint8
@@ -46,7 +48,11 @@ func (d *Decoder) read(e *entry) {
 	if space := stringOf(e.request.namespace); len(space) > 0 {
 		path = bytes.TrimPrefix(path, space)
 	}
-	e.path = safePath(path)
+	if e.op != "" || len(path) > 0 { // the path is a part of the permission: one text
+		d.scratch = append(append(append(d.scratch[:0], e.op...), ' '), safePath(path)...)
+		e.permission = string(d.scratch)
+		e.path = e.permission[len(e.op)+1:]
+	}
 	e.login = isLogin(e)
 	if e.login {
 		e.granted, e.auth = e.auth, auth{}
@@ -63,7 +69,9 @@ func (d *Decoder) read(e *entry) {
 	if len(caller) == 0 {
 		caller = stringOf(e.request.clientAccessor)
 	}
-	e.caller = cleanName(caller)
+	if e.callerKey = d.keyOf(keyToken, caller); e.callerKey != "" {
+		e.caller = e.callerKey[len(d.prefixes[keyToken]):]
+	}
 }
 
 // operation is a word of Vault's. The usual ones cost nothing.
@@ -172,14 +180,14 @@ const blanked = "(blanked)"
 var urlToken = []string{"auth/token/lookup/", "auth/token/renew/", "auth/token/revoke/", "auth/token/revoke-orphan/"}
 
 // safePath blanks tokens in a path. It is the only free text that is copied.
-func safePath(path []byte) string {
+func safePath(path []byte) []byte {
 	for _, p := range urlToken {
 		if len(path) > len(p) && string(path[:len(p)]) == p {
-			return p + blanked
+			return []byte(p + blanked)
 		}
 	}
 	if !looksSecret(path) {
-		return cleanText(path, maxPath)
+		return bounded(path, maxPath)
 	}
 	parts := strings.Split(string(path), "/")
 	for i, part := range parts {
@@ -187,7 +195,7 @@ func safePath(path []byte) string {
 			parts[i] = blanked
 		}
 	}
-	return cleanText([]byte(strings.Join(parts, "/")), maxPath)
+	return bounded([]byte(strings.Join(parts, "/")), maxPath)
 }
 
 // looksSecret knows the prefixes of Vault's tokens.

@@ -39,15 +39,26 @@ func (g *generations[V]) put(key string, v V) {
 // another needs that. An id that was pushed out is decoded from its response line once more, which gives the same event.
 type recentIDs struct {
 	seed maphash.Seed
-	ids  [4096]string
+	ids  [4096]recentID
 }
 
-func (r *recentIDs) at(id []byte) *string {
+type recentID struct {
+	id    string
+	plain bool // see entry.plainCall
+}
+
+func (r *recentIDs) at(id []byte) *recentID {
 	return &r.ids[maphash.Bytes(r.seed, id)%uint64(len(r.ids))]
 }
 
-func (r *recentIDs) add(id string)      { *r.at([]byte(id)) = id }
-func (r *recentIDs) has(id []byte) bool { return len(id) > 0 && *r.at(id) == string(id) }
+func (r *recentIDs) add(id string, plain bool) { *r.at([]byte(id)) = recentID{id, plain} }
+
+func (r *recentIDs) has(id []byte) bool { return len(id) > 0 && r.at(id).id == string(id) }
+
+func (r *recentIDs) plain(id []byte) bool {
+	at := r.at(id)
+	return at.plain && at.id == string(id)
+}
 
 // tokenNames remembers which accessor a token's hash stands for, and the events that wait to learn it.
 type tokenNames struct {

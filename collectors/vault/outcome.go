@@ -26,7 +26,7 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 	}
 	dst = d.learn(dst, e.newAuth.clientToken, e.newAuth.accessor)
 	method, store := strings.CutPrefix(e.path, "auth/token/")
-	caller := d.key(keyToken, e.caller)
+	caller := e.callerKey
 	ev := d.event(e, indexToken, leastwisev1.Event_OBSERVED)
 	ev.Credential = d.key(keyToken, accessor)
 	life := &leastwisev1.Lifetime{}
@@ -64,7 +64,7 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 		life.NeverExpires = true
 	}
 	ev.Lifetime = life
-	ev.Principal = d.key(keyEntity, cleanName(e.newAuth.entityID))
+	ev.Principal = d.keyOf(keyEntity, e.newAuth.entityID)
 	ev.Policies = d.texts(e.newAuth.policies)
 	d.describe(ev, e)
 	authLabels(ev.Labels, &e.newAuth)
@@ -110,7 +110,7 @@ func (d *Decoder) parentage(e *entry) (parent string, orphan bool) {
 			return "", false
 		}
 	}
-	return d.key(keyToken, e.caller), false
+	return e.callerKey, false
 }
 
 // link tells the parent of a child, under the parent's key.
@@ -145,7 +145,7 @@ func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 	}
 	dst = d.learn(dst, e.reply.wrap.GetStringBytes("token"), []byte(accessor))
 	outer := d.event(e, indexWrapping, leastwisev1.Event_ISSUED)
-	outer.Credential, outer.Actor = d.key(keyToken, accessor), d.key(keyToken, e.caller)
+	outer.Credential, outer.Actor = d.key(keyToken, accessor), e.callerKey
 	outer.Orphan = true // Vault gives wrapping tokens no parent
 	outer.Policies = []string{"response-wrapping"}
 	outer.Lifetime = &leastwisev1.Lifetime{IssuedAt: timestamp(made)}
@@ -173,7 +173,7 @@ func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 	inner.Parent, inner.Orphan = d.parentage(e)
 	inner.Lifetime = &leastwisev1.Lifetime{IssuedAt: timestamp(made)}
 	if string(e.granted.accessor) == wrapped {
-		inner.Principal = d.key(keyEntity, cleanName(e.granted.entityID))
+		inner.Principal = d.keyOf(keyEntity, e.granted.entityID)
 		inner.Policies = d.texts(e.granted.policies)
 		authLabels(inner.Labels, &e.granted)
 		if ttl := e.granted.lifetime(); ttl > 0 {
@@ -194,7 +194,7 @@ func (d *Decoder) leaseAndCertificate(dst []*leastwisev1.Event, e *entry) []*lea
 	}
 	if len(lease) > 0 {
 		ev := d.event(e, indexLease, leastwisev1.Event_ISSUED)
-		ev.Credential, ev.Actor = d.key(keyLease, cleanText(lease, maxPath)), d.key(keyToken, e.caller)
+		ev.Credential, ev.Actor = d.key(keyLease, cleanText(lease, maxPath)), e.callerKey
 		if strings.HasPrefix(e.path, "sys/leases/") || strings.HasPrefix(e.path, "sys/renew") {
 			ev.Kind = leastwisev1.Event_RENEWED
 			ev.Lifetime = &leastwisev1.Lifetime{Renewable: true}
@@ -211,7 +211,7 @@ func (d *Decoder) leaseAndCertificate(dst []*leastwisev1.Event, e *entry) []*lea
 		return dst
 	}
 	ev := d.event(e, indexCertificate, leastwisev1.Event_ISSUED)
-	ev.Credential, ev.Actor = d.key(keyCertificate, cleanText(serial, maxID)), d.key(keyToken, e.caller)
+	ev.Credential, ev.Actor = d.key(keyCertificate, cleanText(serial, maxID)), e.callerKey
 	ev.Parent = ev.Actor
 	ev.Lifetime = &leastwisev1.Lifetime{IssuedAt: timestamp(e.at), ExpiresAt: timestamp(expires)}
 	d.describe(ev, e)

@@ -18,7 +18,7 @@ func (d *Decoder) revocation(dst []*leastwisev1.Event, e *entry) []*leastwisev1.
 	if method, ok := strings.CutPrefix(e.path, "auth/token/"); ok {
 		switch {
 		case method == "revoke-self":
-			return append(dst, d.revoked(e, d.key(keyToken, e.caller), nil))
+			return append(dst, d.revoked(e, e.callerKey, nil))
 		case method == "revoke-accessor":
 			accessor := body.GetStringBytes("accessor")
 			return append(dst, d.revoked(e, d.accessorKey(e, accessor), accessor))
@@ -62,7 +62,7 @@ func (d *Decoder) revocation(dst []*leastwisev1.Event, e *entry) []*leastwisev1.
 func (d *Decoder) revoked(e *entry, credential string, target []byte) *leastwisev1.Event {
 	ev := d.event(e, indexRevoked, leastwisev1.Event_REVOKED)
 	ev.Credential = credential
-	if caller := d.key(keyToken, e.caller); caller != credential {
+	if caller := e.callerKey; caller != credential {
 		ev.Actor = caller
 	}
 	d.describe(ev, e)
@@ -86,7 +86,7 @@ func (e *entry) lastUse() bool {
 
 func (d *Decoder) spent(e *entry) *leastwisev1.Event {
 	ev := d.event(e, indexSpent, leastwisev1.Event_REVOKED)
-	ev.Credential = d.key(keyToken, e.caller)
+	ev.Credential = e.callerKey
 	d.describe(ev, e)
 	ev.Labels["how"] = "last use"
 	return ev
@@ -100,7 +100,7 @@ func (d *Decoder) revokedByToken(dst []*leastwisev1.Event, e *entry, token []byt
 	}
 	credential := ""
 	if e.namesCaller("token") {
-		credential = d.key(keyToken, e.caller)
+		credential = e.callerKey
 	} else if accessor, ok := d.tokens.accessors.get(token); ok {
 		credential = d.key(keyToken, accessor)
 	}
@@ -162,7 +162,7 @@ func (d *Decoder) lookup(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Even
 	life := &leastwisev1.Lifetime{Renewable: data.GetBool("renewable")}
 	switch {
 	case e.path == "auth/token/lookup-self":
-		credential = d.key(keyToken, e.caller)
+		credential = e.callerKey
 	case e.path == "auth/token/lookup-accessor", e.path == "auth/token/lookup", e.path == "auth/token/lookup/"+blanked:
 		credential = d.accessorKey(e, data.GetStringBytes("accessor"))
 	case e.path == "sys/leases/lookup" || e.path == "sys/leases/lookup/":
@@ -173,7 +173,7 @@ func (d *Decoder) lookup(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Even
 	}
 	ev := d.event(e, indexLookup, leastwisev1.Event_OBSERVED)
 	ev.Credential = credential
-	if caller := d.key(keyToken, e.caller); caller != credential {
+	if caller := e.callerKey; caller != credential {
 		ev.Actor = caller
 	}
 	if life.IssuedAt = timestamp(clearTime(data.Get("issue_time"))); life.IssuedAt == nil {
