@@ -17,7 +17,7 @@ type Column struct {
 }
 
 // Insert writes columns of equal length as one block: one INSERT, atomic if it stays within one table partition.
-func (db *DB) Insert(ctx context.Context, table string, rows int, columns []Column) error {
+func (d *DB) Insert(ctx context.Context, table string, rows int, columns []Column) error {
 	if rows == 0 {
 		return nil
 	}
@@ -25,7 +25,7 @@ func (db *DB) Insert(ctx context.Context, table string, rows int, columns []Colu
 	for i, c := range columns {
 		names[i] = c.Name
 	}
-	batch, err := db.PrepareBatch(ctx, "INSERT INTO "+table+" ("+strings.Join(names, ", ")+")")
+	batch, err := d.PrepareBatch(ctx, "INSERT INTO "+table+" ("+strings.Join(names, ", ")+")")
 	if err != nil {
 		return fmt.Errorf("insert into %s: %w", table, err)
 	}
