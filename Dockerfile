@@ -1,4 +1,4 @@
-# One image a component: docker build --target collector-vault|processor|enforcer|leastwise .
+# One image a component: docker build --target collector-SOURCE|processor|enforcer|leastwise .
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY . .
@@ -15,6 +15,30 @@ EXPOSE 9464
 FROM component AS collector-vault
 COPY --from=build /src/bin/collector-vault /collector-vault
 ENTRYPOINT ["/collector-vault"]
+
+FROM component AS collector-cloudtrail
+COPY --from=build /src/bin/collector-cloudtrail /collector-cloudtrail
+ENTRYPOINT ["/collector-cloudtrail"]
+
+FROM component AS collector-gcpaudit
+COPY --from=build /src/bin/collector-gcpaudit /collector-gcpaudit
+ENTRYPOINT ["/collector-gcpaudit"]
+
+FROM component AS collector-certlog
+COPY --from=build /src/bin/collector-certlog /collector-certlog
+ENTRYPOINT ["/collector-certlog"]
+
+FROM component AS collector-spire
+COPY --from=build /src/bin/collector-spire /collector-spire
+ENTRYPOINT ["/collector-spire"]
+
+FROM component AS collector-jwtregistry
+COPY --from=build /src/bin/collector-jwtregistry /collector-jwtregistry
+ENTRYPOINT ["/collector-jwtregistry"]
+
+FROM component AS collector-agentusage
+COPY --from=build /src/bin/collector-agentusage /collector-agentusage
+ENTRYPOINT ["/collector-agentusage"]
 
 FROM component AS processor
 COPY --from=build /src/bin/processor /processor

@@ -9,11 +9,13 @@ GO      ?= go
 # Two packages at a time: some tests load a whole ClickHouse engine into their process.
 P       ?= 2
 
-BINARIES := leastwise collector-vault processor enforcer
-main_leastwise       := ./cmd/leastwise
-main_collector-vault := ./collectors/cmd/collector-vault
-main_processor       := ./processor/cmd/processor
-main_enforcer        := ./enforcer/cmd/enforcer
+SOURCES    := vault cloudtrail gcpaudit certlog spire jwtregistry agentusage
+COLLECTORS := $(SOURCES:%=collector-%)
+BINARIES   := leastwise $(COLLECTORS) processor enforcer
+main_leastwise := ./cmd/leastwise
+main_processor := ./processor/cmd/processor
+main_enforcer  := ./enforcer/cmd/enforcer
+$(foreach c,$(COLLECTORS),$(eval main_$(c) := ./collectors/cmd/$(c)))
 
 # The same for build, tests and linters, so that they share one build cache. The ClickHouse library is loaded without cgo.
 export CGO_ENABLED := 0
@@ -30,7 +32,7 @@ help: ## this list
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 .PHONY: build $(BINARIES)
-build: $(BINARIES) ## bin/leastwise, bin/collector-vault, bin/processor, bin/enforcer
+build: $(BINARIES) ## bin/leastwise, bin/processor, bin/enforcer, and a bin/collector-SOURCE for each source
 
 $(BINARIES):
 	@mkdir -p bin

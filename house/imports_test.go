@@ -35,7 +35,7 @@ var only = map[string][]string{
 }
 
 // noTests are packages that product code never imports: helpers of tests.
-var noTests = []string{"internal/kafkatest", "internal/storetest", "testing"}
+var noTests = []string{"internal/kafkatest", "internal/storetest", "collectors/sourcetest", "testing"}
 
 // mustNotLink says what may not be in a binary, at any depth.
 var mustNotLink = map[string][]string{
@@ -44,6 +44,30 @@ var mustNotLink = map[string][]string{
 		"github.com/ebitengine/purego", "github.com/twmb/franz-go", prefix + "collectors", prefix + "rego",
 	},
 	"collectors/cmd/collector-vault": {
+		"github.com/open-policy-agent/opa", "github.com/ClickHouse/", "github.com/ebitengine/purego",
+		"github.com/twmb/franz-go", prefix + "enforcer", prefix + "rego",
+	},
+	"collectors/cmd/collector-cloudtrail": {
+		"github.com/open-policy-agent/opa", "github.com/ClickHouse/", "github.com/ebitengine/purego",
+		"github.com/twmb/franz-go", prefix + "enforcer", prefix + "rego",
+	},
+	"collectors/cmd/collector-gcpaudit": {
+		"github.com/open-policy-agent/opa", "github.com/ClickHouse/", "github.com/ebitengine/purego",
+		"github.com/twmb/franz-go", prefix + "enforcer", prefix + "rego",
+	},
+	"collectors/cmd/collector-certlog": {
+		"github.com/open-policy-agent/opa", "github.com/ClickHouse/", "github.com/ebitengine/purego",
+		"github.com/twmb/franz-go", prefix + "enforcer", prefix + "rego",
+	},
+	"collectors/cmd/collector-spire": {
+		"github.com/open-policy-agent/opa", "github.com/ClickHouse/", "github.com/ebitengine/purego",
+		"github.com/twmb/franz-go", prefix + "enforcer", prefix + "rego",
+	},
+	"collectors/cmd/collector-jwtregistry": {
+		"github.com/open-policy-agent/opa", "github.com/ClickHouse/", "github.com/ebitengine/purego",
+		"github.com/twmb/franz-go", prefix + "enforcer", prefix + "rego",
+	},
+	"collectors/cmd/collector-agentusage": {
 		"github.com/open-policy-agent/opa", "github.com/ClickHouse/", "github.com/ebitengine/purego",
 		"github.com/twmb/franz-go", prefix + "enforcer", prefix + "rego",
 	},

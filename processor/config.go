@@ -27,6 +27,10 @@ type Config struct {
 	RememberedIDs int `yaml:"remembered_ids"`
 	// BatchRows is how many event rows are written at the latest (default 50000).
 	BatchRows int `yaml:"batch_rows"`
+	// Clusters says which Kubernetes cluster an authority speaks for (default: none known), so that a service account that
+	// several of them name is known to be one: an auth mount of Vault (vault/INSTANCE/auth/MOUNT), the issuer of the
+	// cluster's tokens, a trust domain of SPIRE (spire/DOMAIN, or spire/DOMAIN/CLUSTER as its agents attest).
+	Clusters map[string]string `yaml:"clusters"`
 }
 
 func (c Config) withDefaults() Config {
@@ -58,6 +62,11 @@ func (c Config) Validate() error {
 		return errors.New("a count is negative; leave it out for its default")
 	case c.BatchRows > 500_000:
 		return errors.New("batch_rows: at most 500000, so that an INSERT stays one block and thereby atomic")
+	}
+	for authority, cluster := range c.Clusters {
+		if authority == "" || cluster == "" {
+			return errors.New("clusters: an authority or its cluster is empty; expected such as vault/default/auth/kubernetes: prod")
+		}
 	}
 	return nil
 }

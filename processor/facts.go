@@ -10,7 +10,7 @@ import (
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
-// followFacts keeps the grants current, and copies facts to ClickHouse. Partitions start only after all facts that
+// followFacts keeps grants and identities current, and copies facts to ClickHouse. Partitions start only after all facts that
 // were there are known, so that no scope is taken for unknown because of a restart.
 func (p *Processor) followFacts(ctx context.Context) error {
 	var batch record.Facts
@@ -28,8 +28,14 @@ func (p *Processor) followFacts(ctx context.Context) error {
 		if grant := fact.GetGrant(); grant != nil && p.grants.Put(grant) {
 			p.log.Debug("grant changed", "grant", grant.Id, "rules", len(grant.Rules))
 		}
+		if link := fact.GetLink(); link != nil {
+			if err := p.followLink(ctx, link); err != nil {
+				return err
+			}
+		}
 		if beat := fact.GetHeartbeat(); beat != nil {
 			p.metrics.heartbeat(beat)
+			p.silence.Beat(beat)
 		}
 		batch.Add(&fact)
 		now := p.deps.Env.Now()

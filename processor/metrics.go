@@ -25,6 +25,8 @@ type metrics struct {
 	writeErrors  prometheus.Counter
 	silence      *prometheus.GaugeVec
 	recorded     *prometheus.CounterVec
+	who          *prometheus.GaugeVec
+	wrong        *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -54,6 +56,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		silence:     gauges("leastwise_source_last_record_timestamp_seconds", "Time of the last record of a source, as its collector tells it.", "source", "instance"),
 		recorded:    counters("leastwise_recorder_records_total", "Records copied to ClickHouse for the auditors.", "topic"),
 	}
+	m.who = gauges("leastwise_identities", "Identities, by whether somebody answers: owned, unowned, conflict.", "status")
+	m.wrong = gauges("leastwise_identity_conflicts", "Standing conflicts about identities, by kind.", "kind")
+	reg.MustRegister(m.who, m.wrong)
 	for value, name := range pb.Event_Kind_name {
 		m.byKind[value] = m.events.WithLabelValues(name)
 	}
@@ -89,5 +94,14 @@ func (m *metrics) credentialsOf(partition int) prometheus.Gauge {
 func (m *metrics) heartbeat(beat *pb.Heartbeat) {
 	if beat.LastRecordAt != nil {
 		m.silence.WithLabelValues(beat.Source, beat.Instance).Set(float64(beat.LastRecordAt.AsTime().UnixMilli()) / 1000)
+	}
+}
+
+func (m *metrics) identities(status, conflicts map[string]int) {
+	for name, n := range status {
+		m.who.WithLabelValues(name).Set(float64(n))
+	}
+	for kind, n := range conflicts {
+		m.wrong.WithLabelValues(kind).Set(float64(n))
 	}
 }

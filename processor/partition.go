@@ -7,8 +7,11 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/internal/stream"
+	"github.com/leastwise/leastwise/processor/catalog"
 	"github.com/leastwise/leastwise/processor/core"
 	"github.com/leastwise/leastwise/processor/dedup"
+	"github.com/leastwise/leastwise/processor/identity"
+	"github.com/leastwise/leastwise/processor/lifecycle"
 	"github.com/leastwise/leastwise/processor/record"
 	"github.com/leastwise/leastwise/schemas"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
@@ -24,6 +27,9 @@ type worker struct {
 	p          *Processor
 	a          *stream.Assignment
 	core       *core.Core
+	linker     *identity.Linker
+	catalog    *catalog.Catalog // that the linker has claimed by, once claimed
+	claimed    bool
 	seen       *dedup.Memory
 	rows       record.Events
 	newest     int64 // offset of the newest event row in the table
@@ -47,7 +53,7 @@ type worker struct {
 //	state rows        each with its own offset; a part of them written is as good as none or all.
 //	commit            a crash before: the span is read again and recognised.
 func (p *Processor) partition(ctx context.Context, a *stream.Assignment) error {
-	w := &worker{p: p, a: a}
+	w := &worker{p: p, a: a, linker: identity.NewLinker(p.graph, identity.Options{Clusters: p.cfg.Clusters})}
 	return nilIfOver(ctx, w.run(ctx))
 }
 
@@ -57,7 +63,10 @@ func (w *worker) run(ctx context.Context) error {
 	}
 	for {
 		w.core.Rules(w.p.deps.Rules())
-		w.core.Catalog(w.p.deps.Catalog())
+		agents := w.p.deps.Catalog()
+		w.claim(agents) // before the core, or its owners would contradict the old links
+		w.core.Catalog(agents)
+		w.core.Silence(w.p.silence.Silent(w.p.deps.Env.Now()))
 		messages, err := w.a.Fetch(ctx, fetchBatch, w.patience())
 		if err != nil {
 			return err
@@ -85,14 +94,17 @@ func (w *worker) load(ctx context.Context) error {
 	partition := w.a.Partition
 	var horizon int64
 	err := w.p.persist(ctx, "load state", func(ctx context.Context) error {
-		w.core = core.New(core.Options{Grants: w.p.grants, Heartbeat: w.p.cfg.Heartbeat, Tick: w.p.cfg.Tick, Observation: w.p.cfg.Observation,
+		w.core = core.New(core.Options{Grants: w.p.grants, Identities: w.p.graph, Heartbeat: w.p.cfg.Heartbeat, Tick: w.p.cfg.Tick, Observation: w.p.cfg.Observation,
 			OnDecision: w.p.metrics.decision})
 		w.seen = dedup.NewMemory(w.p.cfg.RememberedIDs)
 		var err error
 		if w.newest, err = record.NewestOffset(ctx, w.p.deps.Store, partition); err != nil {
 			return err
 		}
-		if err = record.LoadCredentials(ctx, w.p.deps.Store, partition, w.core.Load); err != nil {
+		if err = record.LoadCredentials(ctx, w.p.deps.Store, partition, func(cred *lifecycle.Credential) {
+			w.core.Load(cred)
+			w.linker.Meet(cred.Principal)
+		}); err != nil {
 			return err
 		}
 		horizon, err = record.RecentIDs(ctx, w.p.deps.Store, partition, w.p.cfg.RememberedIDs*3/4, w.seen.Remember)
@@ -198,6 +210,7 @@ func (w *worker) apply(ctx context.Context, messages []stream.Message) error {
 	for i := range batch {
 		in := &batch[i]
 		counted := in.answer == dedup.New
+		w.linker.Event(in.ev, w.holder(in.ev))
 		w.core.Apply(in.ev, in.offset, counted)
 		if counted {
 			if in.offset > w.newest {
@@ -266,7 +279,11 @@ func (w *worker) publish(ctx context.Context) error {
 		messages = append(messages, stream.Message{Topic: schemas.TopicDecisions, Key: []byte(d.Credential), Value: value})
 		w.p.metrics.decisions(len(d.Violations) > 0).Inc()
 	}
-	if len(messages) == 0 {
+	links, err := w.links()
+	if err != nil {
+		return err
+	}
+	if messages = append(messages, links...); len(messages) == 0 {
 		return nil
 	}
 	return w.p.deps.Stream.Publish(ctx, messages...)

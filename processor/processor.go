@@ -20,7 +20,9 @@ import (
 	"github.com/leastwise/leastwise/internal/daemon"
 	"github.com/leastwise/leastwise/internal/stream"
 	"github.com/leastwise/leastwise/processor/catalog"
+	"github.com/leastwise/leastwise/processor/identity"
 	"github.com/leastwise/leastwise/processor/scope"
+	"github.com/leastwise/leastwise/processor/silence"
 	"github.com/leastwise/leastwise/rego"
 	"github.com/leastwise/leastwise/schemas"
 )
@@ -44,6 +46,8 @@ type Processor struct {
 	deps    Deps
 	log     *slog.Logger
 	grants  *scope.Grants
+	silence *silence.Tracker
+	graph   *identity.Graph
 	metrics *metrics
 	ready   chan struct{} // closed when the facts were read to their end once
 }
@@ -53,8 +57,8 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("processor: %w", err)
 	}
-	return &Processor{cfg: cfg.withDefaults(), deps: deps, log: deps.Env.Log, grants: scope.NewGrants(),
-		metrics: newMetrics(deps.Env.Metrics), ready: make(chan struct{})}, nil
+	return &Processor{cfg: cfg.withDefaults(), deps: deps, log: deps.Env.Log, grants: scope.NewGrants(), silence: silence.New(),
+		graph: identity.New(), metrics: newMetrics(deps.Env.Metrics), ready: make(chan struct{})}, nil
 }
 
 // Run works until ctx ends (nil) or something happened that a retry can not mend.
@@ -70,6 +74,7 @@ func (p *Processor) Run(ctx context.Context) error {
 			return p.deps.Stream.Consume(ctx, Group, schemas.TopicEvents, p.partition)
 		},
 		p.recordHistory,
+		p.recordIdentities,
 		p.watchHealth,
 	)
 }

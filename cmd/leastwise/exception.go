@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
+	"github.com/leastwise/leastwise/cmd/leastwise/gate"
 	"github.com/leastwise/leastwise/enforcer/exception"
 	"github.com/leastwise/leastwise/rego"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
@@ -96,7 +97,7 @@ func limitsOf(ctx context.Context, cfg *allinone.Config, policy string) (excepti
 	if err != nil {
 		return exception.Limits{}, fmt.Errorf("%w: %w", errUsage, err)
 	}
-	if policy == "*" {
+	if policy == "*" || policy == gate.PolicyID {
 		return exception.Limits{}, nil
 	}
 	p, ok := engine.Current().Policy(policy)

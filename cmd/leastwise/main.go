@@ -20,6 +20,9 @@ type cli struct {
 	Scan      scanCommand      `cmd:"" help:"Report on credentials from log files at hand. No server is needed."`
 	Up        upCommand        `cmd:"" help:"Run all components in this process, by one configuration file."`
 	Policy    policyCommand    `cmd:"" help:"Test policies, and explain how a credential stands."`
+	Who       whoCommand       `cmd:"" help:"Show an identity: all its names, its owner and system of record, and the evidence."`
+	Scope     scopeCommand     `cmd:"" help:"Show what a policy document grants, permission by permission."`
+	Gate      gateCommand      `cmd:"" help:"Refuse deployments whose identities nobody answers for."`
 	Exception exceptionCommand `cmd:"" help:"Ask for, approve, end and list exceptions."`
 	Control   controlCommand   `cmd:"" help:"Change what the enforcer may do while it runs."`
 	Rollback  rollbackCommand  `cmd:"" help:"Undo a re-issue: put back the policies that it replaced."`

@@ -162,7 +162,7 @@ func (c *Collector) read(ctx context.Context, feed Feed, batches chan<- batch) e
 			return nil
 		}
 		c.Say("log", err)
-		if err == nil {
+		if err == nil || n > 0 { // a part of the feed is in trouble; the others go on
 			wait = time.Second
 			continue
 		}

@@ -114,6 +114,7 @@ func (i *inventory) run(ctx context.Context) error {
 	go func() { defer close(worker); i.hashes.work(ctx) }()
 	defer func() { <-worker }()
 	due := time.Now()
+	var failed error // of the last round: what a look at new policies finds does not take it back
 	for {
 		timer := time.NewTimer(time.Until(due))
 		select {
@@ -130,11 +131,14 @@ func (i *inventory) run(ctx context.Context) error {
 				next = min(next, 2*time.Second)
 			}
 			due = time.Now().Add(next)
+			if failed = err; errors.Is(err, errWaiting) {
+				failed = nil
+			}
 			i.report(ctx, err)
 		case <-i.wake:
 			timer.Stop()
 			if err := errors.Join(i.vault.login(ctx), i.readPolicies(ctx, false)); err != nil {
-				i.report(ctx, err)
+				i.report(ctx, errors.Join(failed, err))
 				collect.Pause(ctx, 5*time.Second)
 			}
 		}

@@ -24,7 +24,8 @@ var ErrConfig = errors.New("configuration")
 // key is an error, so a misspelt section does not pass as somebody else's.
 var Sections = []string{
 	"data_dir", "log", "listen", "kafka", "clickhouse", "vault_collector",
-	"processor", "policies", "catalog", "enforcer", "channels",
+	"cloudtrail_collector", "gcpaudit_collector", "certlog_collector", "spire_collector", "jwtregistry_collector", "agentusage_collector",
+	"processor", "policies", "catalog", "enforcer", "channels", "gate",
 }
 
 // Common are the top-level keys that every component reads. Embed it with

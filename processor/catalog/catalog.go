@@ -4,7 +4,8 @@
 // It promises that a catalog is taken whole or refused with file, line and key; that a credential which two owners could
 // claim is given to neither; and that Resolve costs under a microsecond and allocates nothing where an agent is found
 // without conflict. A Catalog never changes once it is loaded; Watch makes new ones. Names, user agents and the text of a
-// session are never evidence: a match rests on entity, role, metadata that the issuer keeps, SPIFFE ID or ARN.
+// session are never evidence: a match rests on entity, role, metadata that the issuer keeps, SPIFFE ID, ARN or service
+// account.
 package catalog
 
 import (
@@ -61,6 +62,8 @@ type Catalog struct {
 	revision string
 	anchors  map[anchor][]*rule
 	labels   []string // the labels that some rule is looked up by
+	accounts bool     // some rule names a Kubernetes service account
+	agentIDs bool     // some rule names an agent id
 }
 
 // Load reads one YAML file, or all of a directory. Its errors name file, line, key and what was expected.

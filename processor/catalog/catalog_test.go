@@ -116,6 +116,72 @@ func TestCredentialIsResolvedByWhatItsIssuerSays(t *testing.T) {
 	}
 }
 
+const accounts = `owners: [{id: o}, {id: p}]
+systems: [{id: s}]
+agents:
+  - id: any
+    owner: o
+    match: [{kubernetes_service_account: {namespace: pay, name: in}}]
+  - id: east
+    owner: p
+    match: [{kubernetes_service_account: {namespace: pay, name: out, cluster: east}}]
+  - id: cloud
+    owner: o
+    match:
+      - gcp_service_account: in@proj.iam.gserviceaccount.com
+      - agent_id: "77"
+`
+
+func TestServiceAccountsAndAgentIDsAreRecognized(t *testing.T) {
+	c := mustLoad(t, accounts)
+	for name, q := range map[string]struct {
+		query Query
+		agent string
+	}{
+		"itself":                      {Query{Principal: "kubernetes/west/serviceaccount/system:serviceaccount:pay:in"}, "any"},
+		"subject of a token":          {Query{Principal: "jwt/issuer/subject/system:serviceaccount:pay:in"}, "any"},
+		"shown to AWS":                {Query{Labels: map[string]string{"web_identity_subject": "system:serviceaccount:pay:in"}}, "any"},
+		"logged in at Vault":          {Query{Labels: map[string]string{"meta.service_account_namespace": "pay", "meta.service_account_name": "in"}}, "any"},
+		"of another namespace":        {Query{Principal: "kubernetes/west/serviceaccount/system:serviceaccount:pa:in"}, ""},
+		"namespace without name":      {Query{Labels: map[string]string{"meta.service_account_namespace": "pay"}}, ""},
+		"name without namespace":      {Query{Labels: map[string]string{"meta.service_account_name": "in"}}, ""},
+		"in the right cluster":        {Query{Principal: "kubernetes/east/serviceaccount/system:serviceaccount:pay:out"}, "east"},
+		"in the wrong cluster":        {Query{Principal: "kubernetes/west/serviceaccount/system:serviceaccount:pay:out"}, ""},
+		"in a cluster nobody names":   {Query{Labels: map[string]string{"web_identity_subject": "system:serviceaccount:pay:out"}}, ""},
+		"account of Google":           {Query{Principal: "gcp/default/serviceaccount/in@proj.iam.gserviceaccount.com"}, "cloud"},
+		"account in a policy":         {Query{Principal: "gcp/default/member/serviceAccount:in@proj.iam.gserviceaccount.com"}, "cloud"},
+		"agent id as principal":       {Query{Principal: "agentusage/default/agent/77"}, "cloud"},
+		"agent id as label":           {Query{Labels: map[string]string{"agent_id": "77"}}, "cloud"},
+		"that id of another type":     {Query{Principal: "agentusage/default/user/77"}, ""},
+		"another label of that value": {Query{Labels: map[string]string{"shard": "77"}}, ""},
+	} {
+		got := c.Resolve(q.query)
+		id := ""
+		if got.Agent != nil {
+			id = got.Agent.ID
+		}
+		if id != q.agent || got.Conflict != "" {
+			t.Errorf("%s: agent %q (%s); expected %q", name, id, got.Conflict, q.agent)
+		}
+	}
+}
+
+func TestClaimsShowAllSidesOnceEach(t *testing.T) {
+	c := mustLoad(t, small)
+	claims := c.Claims(Query{Principal: "spire/td/spiffe/spiffe://example.org/diagnostic",
+		Labels: map[string]string{"role_name": "ingest", "mount_point": "auth/approle/", "display_name": "approle-diag"}})
+	var got []string
+	for _, claim := range claims {
+		got = append(got, claim.Agent.ID+" "+filepath.Base(claim.Where))
+	}
+	if strings.Join(got, ", ") != "diagnostic catalog.yaml:27, ingest catalog.yaml:13" {
+		t.Errorf("%v", got)
+	}
+	if n := len(new(Catalog).Claims(Query{Principal: "a/b/c/d"})) + len(c.Claims(Query{})); n != 0 {
+		t.Error("claims of nobody")
+	}
+}
+
 func TestTwoOwnersGetNeither(t *testing.T) {
 	c := mustLoad(t, small)
 	q := Query{Principal: "spire/td/spiffe/spiffe://example.org/diagnostic",
@@ -216,6 +282,10 @@ func TestBadCatalogsAreRefusedWithLineAndKey(t *testing.T) {
 		"not YAML":             {swap("  - id: sre", " - id: sre"), 0, "not YAML"},
 		"protected in a text":  {swap("protected: true", "protected: maybe"), 25, "true or false"},
 		"label is a list":      {swap("{namespace: ops/}", "{namespace: [a]}"), 15, "a list"},
+		"half an account":      {small + "  - {id: x, owner: sre, match: [{kubernetes_service_account: {name: a}}]}\n", 29, "namespace or name is missing"},
+		"account with a colon": {small + "  - {id: x, owner: sre, match: [{kubernetes_service_account: {namespace: \"a:b\", name: c}}]}\n", 29, "as Kubernetes has them"},
+		"account as a text":    {small + "  - {id: x, owner: sre, match: [{kubernetes_service_account: a/b}]}\n", 29, "expected a mapping"},
+		"no GCP email":         {small + "  - {id: x, owner: sre, match: [{gcp_service_account: me@example.org}]}\n", 29, "email of a service account"},
 		"channels are numbers": {swap("[alerts, mail]", "[1]"), 4, "text in quotes"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -71,6 +71,8 @@ func parse(files []file) (*Catalog, error) {
 			r := &a.rules[i]
 			key := r.anchor()
 			c.anchors[key] = append(c.anchors[key], r)
+			c.accounts = c.accounts || r.kind == "account"
+			c.agentIDs = c.agentIDs || r.kind == "agent"
 			if key.kind == 'l' && !slices.Contains(c.labels, key.a) {
 				c.labels = append(c.labels, key.a)
 			}

@@ -36,7 +36,8 @@ type Match struct {
 type rule struct {
 	agent     *Agent
 	principal string // id of the principal, such as the entity id, SPIFFE ID or ARN; or a whole identity key
-	kind      string // what the principal must be: entity, spiffe, aws; "" for a whole key
+	kind      string // what the principal must be: entity, spiffe, aws, gcp, account, agent; "" for a whole key
+	cluster   string // of an account: the only cluster in which the rule holds; "" for all
 	mount     string
 	role      string
 	labels    []label
@@ -73,14 +74,19 @@ func (r *rule) weight() int {
 	return n
 }
 
+// ruleKeys are the keys of an entry of match.
+var ruleKeys = []string{"vault_entity", "vault_role", "metadata", "display_name", "spiffe_id", "aws_role",
+	"gcp_service_account", "kubernetes_service_account", "agent_id", "label"}
+
 func parseRule(p *strictyaml.Problems, n strictyaml.Node, agent *Agent) (rule, bool) {
 	r := rule{agent: agent, where: where(n)}
-	keys := p.Mapping(n, "vault_entity", "vault_role", "metadata", "display_name", "spiffe_id", "aws_role", "label")
+	keys := p.Mapping(n, ruleKeys...)
 	if keys == nil {
 		return r, false
 	}
 	for _, id := range []struct{ key, kind, form string }{
 		{"vault_entity", "entity", ""}, {"spiffe_id", "spiffe", "spiffe://"}, {"aws_role", "aws", "arn:"},
+		{"gcp_service_account", "gcp", ""}, {"kubernetes_service_account", "account", ""}, {"agent_id", "agent", ""},
 	} {
 		v, ok := keys[id.key]
 		if !ok {
@@ -90,10 +96,17 @@ func parseRule(p *strictyaml.Problems, n strictyaml.Node, agent *Agent) (rule, b
 			p.Addf(v, "a second identity in one entry; expected one, and another entry for the other")
 			return r, false
 		}
-		r.principal, r.kind = p.Text(v), id.kind
+		r.kind = id.kind
+		if id.kind == "account" {
+			r.principal, r.cluster = parseAccount(p, v)
+			continue
+		}
+		r.principal = p.Text(v)
 		switch {
 		case !strings.HasPrefix(r.principal, id.form):
 			p.Addf(v, "%q; expected it to begin with %s", r.principal, id.form)
+		case id.kind == "gcp" && !isServiceAccountEmail(r.principal):
+			p.Addf(v, "%q; expected the email of a service account, such as ingest@project.iam.gserviceaccount.com", r.principal)
 		case id.kind == "entity" && strings.Count(r.principal, "/") >= 3:
 			r.kind = ""
 		}
@@ -117,7 +130,7 @@ func parseRule(p *strictyaml.Problems, n strictyaml.Node, agent *Agent) (rule, b
 	}
 	slices.SortFunc(r.labels, func(a, b label) int { return strings.Compare(a.key, b.key) })
 	if r.principal == "" && r.role == "" && len(r.labels) == 0 {
-		p.Addf(n, "empty; expected at least one of vault_entity, vault_role, metadata, display_name, spiffe_id, aws_role, label")
+		p.Addf(n, "empty; expected at least one of %s", strings.Join(ruleKeys, ", "))
 		return r, false
 	}
 	return r, true
@@ -132,6 +145,18 @@ func (r *rule) matches(q *Query, principalType, principalID string) bool {
 	switch r.kind {
 	case "entity":
 		if principalType != "entity" || principalID != r.principal {
+			return false
+		}
+	case "gcp":
+		if strings.TrimPrefix(principalID, gcpMember) != r.principal {
+			return false
+		}
+	case "account":
+		if !r.isAccount(q, principalID) {
+			return false
+		}
+	case "agent":
+		if (principalType != "agent" || principalID != r.principal) && q.Labels[agentLabel] != r.principal {
 			return false
 		}
 	case "spiffe", "aws":
@@ -159,20 +184,40 @@ func (c *Catalog) Resolve(q Query) Match {
 	if c == nil || len(c.anchors) == 0 {
 		return Match{}
 	}
-	principalType, principalID := splitPrincipal(q.Principal)
-	var found []*rule
 	var one [4]*rule // most credentials match one rule or two
-	found = one[:0]
+	found := c.find(&q, one[:0])
+	if len(found) == 0 {
+		return Match{}
+	}
+	return choose(found)
+}
+
+// find appends the rules that match; one may come twice, found by two ways.
+func (c *Catalog) find(q *Query, found []*rule) []*rule {
+	principalType, principalID := splitPrincipal(q.Principal)
 	look := func(key anchor) {
 		for _, r := range c.anchors[key] {
-			if r.matches(&q, principalType, principalID) {
+			if r.matches(q, principalType, principalID) {
 				found = append(found, r)
 			}
 		}
 	}
 	if principalID != "" {
-		look(anchor{'p', principalID, ""})
+		look(anchor{'p', strings.TrimPrefix(principalID, gcpMember), ""})
 		look(anchor{'p', q.Principal, ""})
+	}
+	if c.accounts && len(q.Labels) > 0 {
+		if subject := q.Labels[subjectLabel]; subject != "" {
+			look(anchor{'p', subject, ""})
+		}
+		if name := q.Labels[accountName]; name != "" {
+			look(anchor{'p', ServiceAccountUser(q.Labels[accountNamespace], name), ""})
+		}
+	}
+	if c.agentIDs {
+		if id := q.Labels[agentLabel]; id != "" {
+			look(anchor{'p', id, ""})
+		}
 	}
 	if role := q.Labels["role_name"]; role != "" {
 		look(anchor{'r', mountName(q.Labels["mount_point"]), role})
@@ -182,10 +227,7 @@ func (c *Catalog) Resolve(q Query) Match {
 			look(anchor{'l', key, value})
 		}
 	}
-	if len(found) == 0 {
-		return Match{}
-	}
-	return choose(found)
+	return found
 }
 
 // choose is independent of the order in which the rules were found.

@@ -10,14 +10,17 @@ package core
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/leastwise/leastwise/processor/catalog"
+	"github.com/leastwise/leastwise/processor/identity"
 	"github.com/leastwise/leastwise/processor/lifecycle"
 	"github.com/leastwise/leastwise/processor/scope"
+	"github.com/leastwise/leastwise/processor/silence"
 	"github.com/leastwise/leastwise/processor/wheel"
 	"github.com/leastwise/leastwise/rego"
 	"github.com/leastwise/leastwise/schemas"
@@ -27,6 +30,8 @@ import (
 // Options of a Core.
 type Options struct {
 	Grants *scope.Grants
+	// Identities, if set, knows who is who: its links lead to owners where no catalog entry names the credential itself.
+	Identities *identity.Graph
 	// Heartbeat: a standing violation is decided and published again this often, because a revocation needs a fresh
 	// decision.
 	Heartbeat time.Duration
@@ -43,7 +48,9 @@ type Core struct {
 	opts    Options
 	rules   *rego.Set
 	catalog *catalog.Catalog
+	silent  map[string]silence.Silence
 	granted uint64 // revision of Grants that the entries' scopes are of
+	who     who    // how far the entries' owners follow Options.Identities; see identify.go
 
 	entries map[string]*Entry
 	cold    map[string]cold // credentials that are quiet, packed; see cold.go
@@ -66,6 +73,8 @@ type Entry struct {
 	lifecycle.Credential
 	Scope *scope.Scope
 	Match catalog.Match
+	// Identity names the component of the identity that holds it; empty if no identities are known.
+	Identity string
 
 	index     *rego.Index
 	signature rego.Signature
@@ -157,6 +166,31 @@ func (c *Core) Catalog(cat *catalog.Catalog) {
 	})
 }
 
+// Silence says which sources are silent, by silence.Key. What their credentials did not do is unknown from then on.
+func (c *Core) Silence(silent map[string]silence.Silence) {
+	if maps.Equal(silent, c.silent) {
+		return
+	}
+	before := c.silent
+	c.silent = silent
+	c.Entries(func(e *Entry) {
+		id := e.ID()
+		key := silence.Key(id.System, id.Instance)
+		if before[key] != silent[key] {
+			c.touch(e)
+		}
+	})
+}
+
+// quiet is since when the credential's source is silent; zero if it is not.
+func (c *Core) quiet(e *Entry) silence.Silence {
+	if len(c.silent) == 0 {
+		return silence.Silence{}
+	}
+	id := e.ID()
+	return c.silent[silence.Key(id.System, id.Instance)]
+}
+
 // Apply merges an event that stands at offset. counted is false for an event whose id was seen at an earlier offset.
 // An event at or before the credential's own offset was applied before a crash and changes nothing.
 func (c *Core) Apply(ev *pb.Event, offset int64, counted bool) {
@@ -238,6 +272,7 @@ func (c *Core) Settle(ctx context.Context, now int64) error {
 			c.touch(e)
 		})
 	}
+	c.reidentify(now)
 	c.wheel.Due(now, func(key string) {
 		if quiet, ok := c.cold[key]; ok && quiet.due > now {
 			return // stale: the deadline has moved since

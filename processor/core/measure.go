@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/leastwise/leastwise/processor/catalog"
+	"github.com/leastwise/leastwise/processor/lifecycle"
 	"github.com/leastwise/leastwise/processor/scope"
 	"github.com/leastwise/leastwise/rego"
 )
@@ -17,33 +17,13 @@ func (c *Core) refresh(e *Entry, now int64) {
 	}
 	e.marks &^= markRescope
 	key := e.ID()
-	e.Scope = c.opts.Grants.Scope(key.System, key.Instance, e.Policies)
+	e.Scope = c.opts.Grants.Credential(scope.Query{Credential: key, Principal: e.Principal, Policies: e.Policies, Labels: e.Labels})
 	e.usedPerms, e.usedUntil = -1, 0
 	if e.Scope.Known && e.UsedComplete() {
 		used, until := c.usages(e, now)
-		e.usedPerms, e.usedUntil = int32(scope.Count(e.Scope.Use(used))), until
+		e.usedPerms, e.usedUntil = int32(e.Scope.Used(used)), until
 	}
 	c.identify(e)
-}
-
-// identify finds who answers for a credential.
-func (c *Core) identify(e *Entry) {
-	if c.catalog == nil {
-		return
-	}
-	before := e.Match
-	key := e.ID()
-	e.Match = c.catalog.Resolve(catalog.Query{Principal: e.Principal, Source: key.System, Type: key.Type, Labels: e.Labels, Policies: e.Policies})
-	if e.Match == before {
-		return
-	}
-	e.index = nil
-	if e.marks&markUnpacked != 0 {
-		e.marks &^= markUnpacked // as it was when it was packed: no news
-		return
-	}
-	e.marks |= markAsk
-	c.markDirty(e)
 }
 
 // subject is what policies' applies_to looks at.
@@ -111,12 +91,17 @@ func (c *Core) Values(e *Entry, now int64) rego.Values {
 			v.Set(rego.UnusedPermissionRatio, 1-float64(e.usedPerms)/float64(e.Scope.Permissions))
 		}
 	}
+	if c.quiet(e).Since != 0 { // what was not seen may have happened
+		v.Unset(rego.IdleTime)
+		v.Unset(rego.UnusedPermissionRatio)
+	} else {
+		v.Set(rego.IssuedButUnused, flag(e.IssuedAt != 0 && e.Uses == 0))
+	}
 	v.Set(rego.ElevationAttempts, float64(e.DeniedPermissions()))
 	v.Set(rego.Novelty, float64(novelty(e, now)))
 	v.Set(rego.UnresolvedIdentity, flag(e.Match.Owner == nil))
-	v.Set(rego.IssuedButUnused, flag(e.IssuedAt != 0 && e.Uses == 0))
 	v.Set(rego.UsedButUnissued, flag(e.Uses > 0 && !e.IssueSeen()))
-	if agent := e.Match.Agent; agent != nil && agent.ExpectedPerHour > 0 && e.IssuedAt != 0 {
+	if agent := e.Match.Agent; agent != nil && agent.ExpectedPerHour > 0 && e.IssuedAt != 0 && c.quiet(e).Since == 0 {
 		hours := min(24, seconds(e.IssuedAt, now)/3600)
 		if hours > 0 {
 			v.Set(rego.UtilizationRatio, float64(e.Windows(now).Day)/(agent.ExpectedPerHour*hours))
@@ -163,6 +148,8 @@ func (c *Core) proposal(e *Entry, now int64) (rules []scope.Rule, incomplete str
 			incomplete += ": " + e.Scope.Why
 		}
 		return nil, incomplete
+	case c.quiet(e).Since != 0:
+		incomplete = "the log may lack uses: since " + lifecycle.Time(c.quiet(e).Since).Format(time.RFC3339) + " " + c.quiet(e).Why
 	case !e.UsedComplete():
 		incomplete = "more distinct permissions used than are remembered"
 	}

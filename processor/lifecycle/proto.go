@@ -101,6 +101,10 @@ type Holder struct {
 	labels    map[string]string
 }
 
+// Principal and Labels of the credentials that share the holder.
+func (h *Holder) Principal() string         { return h.principal }
+func (h *Holder) Labels() map[string]string { return h.labels }
+
 // Pack gives the state without its key and holder, for a process that keeps both: many credentials share one Holder.
 func (c *Credential) Pack() ([]byte, *Holder, error) {
 	s := c.Proto()

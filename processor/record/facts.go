@@ -58,24 +58,37 @@ func insertLinks(ctx context.Context, conn *store.DB, links []*pb.Link) error {
 		id[i], kind[i], from[i], to[i] = l.Id, l.Kind.String(), l.From, l.To
 		confidence[i], evidence[i], at[i], retracted[i] = l.Confidence.String(), l.Evidence, moment(l.At), l.Retracted
 	}
-	return insert(ctx, conn, "links", n, []column{{"id", id}, {"kind", kind}, {"from_node", from}, {"to_node", to},
+	err := insert(ctx, conn, "links", n, []column{{"id", id}, {"kind", kind}, {"from_node", from}, {"to_node", to},
 		{"confidence", confidence}, {"evidence", evidence}, {"at", at}, {"retracted", retracted}})
+	if err != nil || n == 0 {
+		return err
+	}
+	// Every statement is kept under both of its nodes, so that either finds it.
+	return insert(ctx, conn, "link_history", 2*n, []column{{"node", append(from, to...)}, {"other", append(to, from...)},
+		{"outward", append(repeat(true, n), repeat(false, n)...)}, {"kind", append(kind, kind...)},
+		{"confidence", append(confidence, confidence...)}, {"at", append(at, at...)},
+		{"retracted", append(retracted, retracted...)}, {"evidence", append(evidence, evidence...)}})
 }
 
 func insertGrants(ctx context.Context, conn *store.DB, grants []*pb.Grant) error {
 	n := len(grants)
-	id, incomplete := texts(n), texts(n)
+	id, incomplete, body := texts(n), texts(n), texts(n)
 	resources, capabilities := make([][]string, n), make([][][]string, n)
 	asOf, deleted := make([]time.Time, n), make([]bool, n)
 	for i, g := range grants {
 		id[i], incomplete[i], asOf[i], deleted[i] = g.Id, g.Incomplete, moment(g.AsOf), g.Deleted
+		bytes, err := g.MarshalVT()
+		if err != nil {
+			return fmt.Errorf("grant %s: %w", g.Id, err)
+		}
+		body[i] = string(bytes)
 		for _, rule := range g.Rules {
 			resources[i] = append(resources[i], rule.Resource)
 			capabilities[i] = append(capabilities[i], rule.Capabilities)
 		}
 	}
 	return insert(ctx, conn, "grants", n, []column{{"id", id}, {"resource", resources}, {"capabilities", capabilities},
-		{"as_of", asOf}, {"deleted", deleted}, {"incomplete", incomplete}})
+		{"as_of", asOf}, {"deleted", deleted}, {"incomplete", incomplete}, {"body", body}})
 }
 
 func insertBeats(ctx context.Context, conn *store.DB, beats []*pb.Heartbeat) error {
@@ -94,7 +107,8 @@ func insertBeats(ctx context.Context, conn *store.DB, beats []*pb.Heartbeat) err
 
 // LoadGrants calls put for every grant known.
 func LoadGrants(ctx context.Context, conn *store.DB, put func(*pb.Grant) bool) error {
-	rows, err := conn.Query(ctx, `SELECT id, resource, capabilities, toUnixTimestamp64Nano(as_of), deleted, incomplete FROM grants FINAL`)
+	// Rows from before body was kept have the rules of a Vault policy in columns of their own.
+	rows, err := conn.Query(ctx, `SELECT id, resource, capabilities, toUnixTimestamp64Nano(as_of), deleted, incomplete, body FROM grants FINAL`)
 	if err != nil {
 		return fmt.Errorf("load grants: %w", err)
 	}
@@ -104,8 +118,17 @@ func LoadGrants(ctx context.Context, conn *store.DB, put func(*pb.Grant) bool) e
 		var resources []string
 		var capabilities [][]string
 		var asOf int64
-		if err := rows.Scan(&g.Id, &resources, &capabilities, &asOf, &g.Deleted, &g.Incomplete); err != nil {
+		var body string
+		if err := rows.Scan(&g.Id, &resources, &capabilities, &asOf, &g.Deleted, &g.Incomplete, &body); err != nil {
 			return fmt.Errorf("load grants: %w", err)
+		}
+		if body != "" {
+			g = &pb.Grant{}
+			if err := g.UnmarshalVT([]byte(body)); err != nil {
+				return fmt.Errorf("load grants: %w", err)
+			}
+			put(g)
+			continue
 		}
 		g.AsOf = timestamppb.New(time.Unix(0, asOf))
 		for i := range resources {

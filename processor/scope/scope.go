@@ -1,8 +1,10 @@
-// Package scope says in figures what a credential may do, and what of it was used.
+// Package scope says in figures what a credential may do, and what of it was used. The measure is described in
+// docs/scope.md.
 //
-// A permission is one capability on one path pattern. The scope of a Vault token is the union of its policies' rules,
-// a deny taking away the whole pattern, as Vault merges them. Unknown is unknown: a policy that was not fetched, or
-// whose rules are not complete, makes the scope unknown and the figures a lower bound.
+// A permission is a Vault capability on one path pattern, an AWS action, a GCP permission. The scope of a Vault token is
+// the union of its policies' rules, a deny taking away the whole pattern, as Vault merges them; that of a cloud
+// credential is what its principal is granted (see cloud.go). Unknown is unknown: a policy that was not fetched, or whose
+// rules are not complete, makes the scope unknown.
 package scope
 
 import (
@@ -12,33 +14,47 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/leastwise/leastwise/processor/scope/level"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
-// weights of access levels: what one permission adds to the weight of a scope. A capability on a path that manages
+// weights of Vault's capabilities: what one permission adds to the weight of a scope. A capability on a path that manages
 // permissions weighs as management.
 var weights = map[string]float64{"list": 1, "read": 2, "subscribe": 2, "create": 4, "update": 4, "patch": 4, "recover": 4, "delete": 5, "sudo": 10}
 
-const managementWeight = 10
+// levels of Vault's capabilities, apart from paths that manage permissions.
+var levels = map[string]level.Level{"list": level.List, "read": level.Read, "subscribe": level.Read, "create": level.Write,
+	"update": level.Write, "patch": level.Write, "recover": level.Write, "delete": level.Write, "sudo": level.Management}
 
 // Scope is what a set of policies permits. It is shared and never changed.
 type Scope struct {
 	// Known tells that every policy was fetched and understood; Why says what is missing otherwise.
 	Known bool
 	Why   string
-	// Rules are sorted by resource, with sorted capabilities, without denied patterns.
-	Rules       []Rule
-	Permissions int
-	Weight      float64
+	// Rules are sorted by resource, with sorted capabilities, without denied patterns. Vault only.
+	Rules []Rule
+	level.Figures
+
+	// cloud is nil for Vault.
+	cloud granted
 }
 
-// Rule is what is allowed on one pattern.
+// granted is what a cloud grants: *iam.Granted, *gcp.Granted.
+type granted interface {
+	Figures() level.Figures
+	Names() (allow, conditional []string)
+	Unknown() []string
+	Used(calls []string) []level.Use
+	CountUsed(calls []string) int
+}
+
+// Rule is what is allowed on one pattern, or, of a cloud, on the patterns joined by spaces.
 type Rule struct {
 	Resource     string
 	Capabilities []string
 }
 
-// Of merges the rules of the named policies. lookup gives a policy's grant, or nil if it was not fetched.
+// Of merges the rules of the named Vault policies. lookup gives a policy's grant, or nil if it was not fetched.
 func Of(policies []string, lookup func(name string) *pb.Grant) *Scope {
 	var missing []string
 	allowed := map[string]map[string]bool{}
@@ -77,22 +93,45 @@ func Of(policies []string, lookup func(name string) *pb.Grant) *Scope {
 		}
 		rule := Rule{Resource: resource, Capabilities: slices.Sorted(maps.Keys(allowed[resource]))}
 		s.Rules = append(s.Rules, rule)
-		s.Permissions += len(rule.Capabilities)
 		for _, capability := range rule.Capabilities {
-			s.Weight += weight(resource, capability)
+			s.add(resource, capability)
 		}
 	}
 	return s
 }
 
-func weight(resource, capability string) float64 {
-	manages := strings.HasPrefix(resource, "sys/polic") || resource == "*" ||
+// add counts one capability on one pattern.
+func (s *Scope) add(resource, capability string) {
+	of, known := levels[capability]
+	weight := weights[capability]
+	if manages(resource) && capability != "read" && capability != "list" {
+		of, weight = level.Management, level.Management.Weight()
+	}
+	reach := level.One
+	switch {
+	case resource == "*":
+		reach = level.All
+	case strings.HasSuffix(resource, "*") || strings.Contains(resource, "+"):
+		reach = level.Prefix
+	}
+	s.Add(of, reach, false, known)
+	s.Weight += weight - of.Weight() // capabilities are weighed one by one
+}
+
+func manages(resource string) bool {
+	return strings.HasPrefix(resource, "sys/polic") || resource == "*" ||
 		strings.HasPrefix(resource, "auth/") && !strings.HasPrefix(resource, "auth/token/") ||
 		strings.HasPrefix(resource, "identity/") || strings.HasPrefix(resource, "sys/auth")
-	if manages && capability != "read" && capability != "list" {
-		return managementWeight
+}
+
+// Names lists what a cloud grants: without condition, only under conditions, and the patterns that stand for nothing
+// known here. It is empty for Vault, whose Rules say all.
+func (s *Scope) Names() (allow, conditional, unknown []string) {
+	if s.cloud == nil {
+		return nil, nil, nil
 	}
-	return weights[capability]
+	allow, conditional = s.cloud.Names()
+	return allow, conditional, s.cloud.Unknown()
 }
 
 // Usage is one operation that was seen in use: on one path, or on many below a folder.
@@ -103,9 +142,20 @@ type Usage struct {
 	Many bool
 }
 
+// Used counts the permissions of Use, and costs less.
+func (s *Scope) Used(usages []Usage) int {
+	if s.cloud != nil {
+		return s.cloud.CountUsed(calls(usages))
+	}
+	return Count(s.Use(usages))
+}
+
 // Use marks what of the scope the usages needed. The result has the rules' order; a rule without any used capability
 // is left out. Where it is not sure which rule let a call through, all that may have are kept.
 func (s *Scope) Use(usages []Usage) []Rule {
+	if s.cloud != nil {
+		return s.used(usages)
+	}
 	used := make([]map[string]bool, len(s.Rules))
 	mark := func(i int, capability, path string) {
 		rule := s.Rules[i]

@@ -18,3 +18,8 @@ var Catalog []byte
 //
 //go:embed config.schema.json
 var Config []byte
+
+// JWTRegistry describes one record of a registry of issued JWTs, in the form of our own.
+//
+//go:embed jwt-registry.schema.json
+var JWTRegistry []byte

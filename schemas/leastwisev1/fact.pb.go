@@ -337,7 +337,9 @@ func (x *Link) GetRetracted() bool {
 	return false
 }
 
-// Grant is what a named policy of an issuer permits.
+// Grant is what a named policy of an issuer permits (id system/instance/policy/name), or what a principal is granted
+// through (id system/instance/principal/name), or one binding that came or went since the last word on its principal
+// (id system/instance/binding/name).
 type Grant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// system/instance/policy/name
@@ -346,7 +348,14 @@ type Grant struct {
 	AsOf    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	Deleted bool                   `protobuf:"varint,4,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	// Why the rules are not complete (a template, a parse error); empty if they are.
-	Incomplete    string `protobuf:"bytes,5,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
+	Incomplete string `protobuf:"bytes,5,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
+	// Of a principal: all that it is granted through, groups included, as of as_of. Of a binding: the one attachment that
+	// was made, or, if deleted, taken away.
+	Attached []*Attachment `protobuf:"bytes,6,rep,name=attached,proto3" json:"attached,omitempty"`
+	// Of a principal: ids of policies that bound whatever is attached (AWS permissions boundary).
+	Boundary []string `protobuf:"bytes,7,rep,name=boundary,proto3" json:"boundary,omitempty"`
+	// Of a binding: the principal's name, as in the principal's own id.
+	Principal     string `protobuf:"bytes,8,opt,name=principal,proto3" json:"principal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -416,20 +425,117 @@ func (x *Grant) GetIncomplete() string {
 	return ""
 }
 
-// Rule is a set of permissions on one resource pattern.
+func (x *Grant) GetAttached() []*Attachment {
+	if x != nil {
+		return x.Attached
+	}
+	return nil
+}
+
+func (x *Grant) GetBoundary() []string {
+	if x != nil {
+		return x.Boundary
+	}
+	return nil
+}
+
+func (x *Grant) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+// Attachment ties a policy to a principal.
+type Attachment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the policy's grant.
+	Grant string `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
+	// GCP: the resource that the role is bound on, such as //cloudresourcemanager.googleapis.com/projects/p. AWS: empty.
+	Resource string `protobuf:"bytes,2,opt,name=resource,proto3" json:"resource,omitempty"`
+	// Only under a condition.
+	Conditional   bool `protobuf:"varint,3,opt,name=conditional,proto3" json:"conditional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attachment) Reset() {
+	*x = Attachment{}
+	mi := &file_leastwise_v1_fact_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attachment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attachment) ProtoMessage() {}
+
+func (x *Attachment) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_fact_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attachment.ProtoReflect.Descriptor instead.
+func (*Attachment) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_fact_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Attachment) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+func (x *Attachment) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *Attachment) GetConditional() bool {
+	if x != nil {
+		return x.Conditional
+	}
+	return false
+}
+
+// Rule is a set of permissions on one resource pattern, or, of a cloud, a statement.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Vault: path with trailing * or + segments.
 	Resource string `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
 	// Vault capabilities: create, read, update, patch, delete, list, sudo, deny, subscribe, recover. Sorted.
-	Capabilities  []string `protobuf:"bytes,2,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
+	Capabilities []string `protobuf:"bytes,2,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
+	// The following are of clouds. AWS: Effect is Deny. GCP: a deny policy's rule.
+	Deny bool `protobuf:"varint,3,opt,name=deny,proto3" json:"deny,omitempty"`
+	// Action patterns. AWS: Action. GCP: permissions of a custom role.
+	Actions []string `protobuf:"bytes,4,rep,name=actions,proto3" json:"actions,omitempty"`
+	// AWS: NotAction; then actions is empty.
+	NotActions []string `protobuf:"bytes,5,rep,name=not_actions,json=notActions,proto3" json:"not_actions,omitempty"`
+	// AWS: Resource patterns. Empty with not_resources empty: the resource that the policy stands on.
+	Resources []string `protobuf:"bytes,6,rep,name=resources,proto3" json:"resources,omitempty"`
+	// AWS: NotResource.
+	NotResources []string `protobuf:"bytes,7,rep,name=not_resources,json=notResources,proto3" json:"not_resources,omitempty"`
+	// The statement has a condition.
+	Conditional   bool `protobuf:"varint,8,opt,name=conditional,proto3" json:"conditional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_leastwise_v1_fact_proto_msgTypes[3]
+	mi := &file_leastwise_v1_fact_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -441,7 +547,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_fact_proto_msgTypes[3]
+	mi := &file_leastwise_v1_fact_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -454,7 +560,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_fact_proto_rawDescGZIP(), []int{3}
+	return file_leastwise_v1_fact_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Rule) GetResource() string {
@@ -469,6 +575,48 @@ func (x *Rule) GetCapabilities() []string {
 		return x.Capabilities
 	}
 	return nil
+}
+
+func (x *Rule) GetDeny() bool {
+	if x != nil {
+		return x.Deny
+	}
+	return false
+}
+
+func (x *Rule) GetActions() []string {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+func (x *Rule) GetNotActions() []string {
+	if x != nil {
+		return x.NotActions
+	}
+	return nil
+}
+
+func (x *Rule) GetResources() []string {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *Rule) GetNotResources() []string {
+	if x != nil {
+		return x.NotResources
+	}
+	return nil
+}
+
+func (x *Rule) GetConditional() bool {
+	if x != nil {
+		return x.Conditional
+	}
+	return false
 }
 
 // Heartbeat tells that a source lives, even when it has nothing to say.
@@ -491,7 +639,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_leastwise_v1_fact_proto_msgTypes[4]
+	mi := &file_leastwise_v1_fact_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +651,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_fact_proto_msgTypes[4]
+	mi := &file_leastwise_v1_fact_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +664,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_fact_proto_rawDescGZIP(), []int{4}
+	return file_leastwise_v1_fact_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Heartbeat) GetSource() string {
@@ -605,7 +753,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_leastwise_v1_fact_proto_msgTypes[5]
+	mi := &file_leastwise_v1_fact_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +765,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_fact_proto_msgTypes[5]
+	mi := &file_leastwise_v1_fact_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +778,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_fact_proto_rawDescGZIP(), []int{5}
+	return file_leastwise_v1_fact_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeadLetter) GetId() []byte {
@@ -737,7 +885,7 @@ const file_leastwise_v1_fact_proto_rawDesc = "" +
 	"\bINFERRED\x10\x01\x12\f\n" +
 	"\bASSERTED\x10\x02\x12\n" +
 	"\n" +
-	"\x06PROVEN\x10\x03\"\xac\x01\n" +
+	"\x06PROVEN\x10\x03\"\x9c\x02\n" +
 	"\x05Grant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12(\n" +
 	"\x05rules\x18\x02 \x03(\v2\x12.leastwise.v1.RuleR\x05rules\x12/\n" +
@@ -745,10 +893,25 @@ const file_leastwise_v1_fact_proto_rawDesc = "" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\x12\x1e\n" +
 	"\n" +
 	"incomplete\x18\x05 \x01(\tR\n" +
-	"incomplete\"F\n" +
+	"incomplete\x124\n" +
+	"\battached\x18\x06 \x03(\v2\x18.leastwise.v1.AttachmentR\battached\x12\x1a\n" +
+	"\bboundary\x18\a \x03(\tR\bboundary\x12\x1c\n" +
+	"\tprincipal\x18\b \x01(\tR\tprincipal\"`\n" +
+	"\n" +
+	"Attachment\x12\x14\n" +
+	"\x05grant\x18\x01 \x01(\tR\x05grant\x12\x1a\n" +
+	"\bresource\x18\x02 \x01(\tR\bresource\x12 \n" +
+	"\vconditional\x18\x03 \x01(\bR\vconditional\"\xfa\x01\n" +
 	"\x04Rule\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\"\n" +
-	"\fcapabilities\x18\x02 \x03(\tR\fcapabilities\"\xb6\x02\n" +
+	"\fcapabilities\x18\x02 \x03(\tR\fcapabilities\x12\x12\n" +
+	"\x04deny\x18\x03 \x01(\bR\x04deny\x12\x18\n" +
+	"\aactions\x18\x04 \x03(\tR\aactions\x12\x1f\n" +
+	"\vnot_actions\x18\x05 \x03(\tR\n" +
+	"notActions\x12\x1c\n" +
+	"\tresources\x18\x06 \x03(\tR\tresources\x12#\n" +
+	"\rnot_resources\x18\a \x03(\tR\fnotResources\x12 \n" +
+	"\vconditional\x18\b \x01(\bR\vconditional\"\xb6\x02\n" +
 	"\tHeartbeat\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12*\n" +
@@ -787,35 +950,37 @@ func file_leastwise_v1_fact_proto_rawDescGZIP() []byte {
 }
 
 var file_leastwise_v1_fact_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_leastwise_v1_fact_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_leastwise_v1_fact_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_leastwise_v1_fact_proto_goTypes = []any{
 	(Link_Kind)(0),                // 0: leastwise.v1.Link.Kind
 	(Link_Confidence)(0),          // 1: leastwise.v1.Link.Confidence
 	(*Fact)(nil),                  // 2: leastwise.v1.Fact
 	(*Link)(nil),                  // 3: leastwise.v1.Link
 	(*Grant)(nil),                 // 4: leastwise.v1.Grant
-	(*Rule)(nil),                  // 5: leastwise.v1.Rule
-	(*Heartbeat)(nil),             // 6: leastwise.v1.Heartbeat
-	(*DeadLetter)(nil),            // 7: leastwise.v1.DeadLetter
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*Attachment)(nil),            // 5: leastwise.v1.Attachment
+	(*Rule)(nil),                  // 6: leastwise.v1.Rule
+	(*Heartbeat)(nil),             // 7: leastwise.v1.Heartbeat
+	(*DeadLetter)(nil),            // 8: leastwise.v1.DeadLetter
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_leastwise_v1_fact_proto_depIdxs = []int32{
 	3,  // 0: leastwise.v1.Fact.link:type_name -> leastwise.v1.Link
 	4,  // 1: leastwise.v1.Fact.grant:type_name -> leastwise.v1.Grant
-	6,  // 2: leastwise.v1.Fact.heartbeat:type_name -> leastwise.v1.Heartbeat
+	7,  // 2: leastwise.v1.Fact.heartbeat:type_name -> leastwise.v1.Heartbeat
 	0,  // 3: leastwise.v1.Link.kind:type_name -> leastwise.v1.Link.Kind
 	1,  // 4: leastwise.v1.Link.confidence:type_name -> leastwise.v1.Link.Confidence
-	8,  // 5: leastwise.v1.Link.at:type_name -> google.protobuf.Timestamp
-	5,  // 6: leastwise.v1.Grant.rules:type_name -> leastwise.v1.Rule
-	8,  // 7: leastwise.v1.Grant.as_of:type_name -> google.protobuf.Timestamp
-	8,  // 8: leastwise.v1.Heartbeat.at:type_name -> google.protobuf.Timestamp
-	8,  // 9: leastwise.v1.Heartbeat.last_record_at:type_name -> google.protobuf.Timestamp
-	8,  // 10: leastwise.v1.DeadLetter.observed_at:type_name -> google.protobuf.Timestamp
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	9,  // 5: leastwise.v1.Link.at:type_name -> google.protobuf.Timestamp
+	6,  // 6: leastwise.v1.Grant.rules:type_name -> leastwise.v1.Rule
+	9,  // 7: leastwise.v1.Grant.as_of:type_name -> google.protobuf.Timestamp
+	5,  // 8: leastwise.v1.Grant.attached:type_name -> leastwise.v1.Attachment
+	9,  // 9: leastwise.v1.Heartbeat.at:type_name -> google.protobuf.Timestamp
+	9,  // 10: leastwise.v1.Heartbeat.last_record_at:type_name -> google.protobuf.Timestamp
+	9,  // 11: leastwise.v1.DeadLetter.observed_at:type_name -> google.protobuf.Timestamp
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_leastwise_v1_fact_proto_init() }
@@ -834,7 +999,7 @@ func file_leastwise_v1_fact_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_leastwise_v1_fact_proto_rawDesc), len(file_leastwise_v1_fact_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/leastwise/leastwise/collectors/collect"
-	"github.com/leastwise/leastwise/collectors/vault"
 	"github.com/leastwise/leastwise/enforcer"
 	"github.com/leastwise/leastwise/internal/daemon"
 	"github.com/leastwise/leastwise/processor"
@@ -42,13 +41,11 @@ func Run(ctx context.Context, cfg Config, env daemon.Env, hooks Hooks) error {
 	}
 	parts := []func(context.Context) error{rules.Run, proc.Run,
 		func(ctx context.Context) error { return engines.Serve(ctx, &cfg, env) }}
-	if cfg.VaultCollector.File != "" || cfg.VaultCollector.Socket != "" {
-		collector, err := vault.New(cfg.VaultCollector, collect.Deps{Stream: engines.Stream, DataDir: cfg.DataDir, Env: env})
-		if err != nil {
-			return fmt.Errorf("%w: %w", daemon.ErrConfig, err)
-		}
-		parts = append(parts, collector.Run)
+	collecting, err := cfg.collectors(collect.Deps{Stream: engines.Stream, DataDir: cfg.DataDir, Env: env})
+	if err != nil {
+		return err
 	}
+	parts = append(parts, collecting...)
 	enforce, err := enforcer.New(cfg.Enforcer, enforcer.Deps{Env: env, Stream: engines.Stream, Channels: cfg.Channels,
 		Notify: hooks.Notify, Targets: hooks.Targets})
 	if err != nil {

@@ -5,7 +5,13 @@ import (
 	"errors"
 	"io"
 
+	"github.com/leastwise/leastwise/collectors/agentusage"
+	"github.com/leastwise/leastwise/collectors/certlog"
+	"github.com/leastwise/leastwise/collectors/cloudtrail"
+	"github.com/leastwise/leastwise/collectors/gcpaudit"
+	"github.com/leastwise/leastwise/collectors/jwtregistry"
 	"github.com/leastwise/leastwise/collectors/source"
+	"github.com/leastwise/leastwise/collectors/spire"
 	"github.com/leastwise/leastwise/collectors/vault"
 )
 
@@ -20,6 +26,12 @@ type kind struct {
 // kinds in the order in which their names are told.
 var kinds = []kind{
 	{vault.System, func() source.Decoder { return vault.NewDecoder(vault.Options{}) }, vault.Records, vault.Recognise},
+	{cloudtrail.System, func() source.Decoder { return cloudtrail.NewDecoder(cloudtrail.Options{}) }, cloudtrail.Records, cloudtrail.Recognise},
+	{gcpaudit.System, func() source.Decoder { return gcpaudit.NewDecoder(gcpaudit.Options{}) }, gcpaudit.Records, gcpaudit.Recognise},
+	{spire.System, func() source.Decoder { return spire.NewDecoder(spire.Options{}) }, spire.Records, spire.Recognise},
+	{certlog.System, func() source.Decoder { return certlog.NewDecoder(certlog.Options{}) }, certlog.Records, certlog.Recognise},
+	{jwtregistry.System, func() source.Decoder { return jwtregistry.NewDecoder(jwtregistry.Options{}) }, jwtregistry.Records, jwtregistry.Recognise},
+	{agentusage.System, func() source.Decoder { return agentusage.NewDecoder(agentusage.Options{}) }, agentusage.Records, agentusage.Recognise},
 }
 
 // Sources are the names that --source takes.

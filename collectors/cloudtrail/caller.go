@@ -1,0 +1,209 @@
+package cloudtrail
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+
+	"github.com/leastwise/leastwise/collectors/jsonrecord"
+	"github.com/leastwise/leastwise/schemas/leastwisev1"
+	"github.com/valyala/fastjson"
+)
+
+// caller is who made a call, and with which credential. It is shared by all events of that caller, and never changed.
+type caller struct {
+	credential, principal string
+	// unparented: what it is given has no parent, since it holds no key of AWS's.
+	unparented bool
+	user       string // its name in account
+	account    string
+	life       *leastwisev1.Lifetime
+	labels     map[string]string
+}
+
+// identity are the fields of userIdentity that tell the caller.
+type identity struct {
+	kind, arn, account, key, user, principalID, invokedBy, provider []byte
+	issuer, issuerType, created, mfa, source, federated, delivery   []byte
+	behalf, store, credentialID                                     []byte
+}
+
+func (i *identity) field(key []byte, v *fastjson.Value) {
+	switch string(key) {
+	case "type":
+		i.kind = v.GetStringBytes()
+	case "arn":
+		i.arn = v.GetStringBytes()
+	case "accountId":
+		i.account = v.GetStringBytes()
+	case "accessKeyId":
+		i.key = v.GetStringBytes()
+	case "userName":
+		i.user = v.GetStringBytes()
+	case "principalId":
+		i.principalID = v.GetStringBytes()
+	case "invokedBy":
+		i.invokedBy = v.GetStringBytes()
+	case "identityProvider":
+		i.provider = v.GetStringBytes()
+	case "credentialId":
+		i.credentialID = v.GetStringBytes()
+	case "sessionContext":
+		v.GetObject().Visit(i.session)
+	case "onBehalfOf":
+		i.behalf, i.store = v.GetStringBytes("userId"), v.GetStringBytes("identityStoreArn")
+	}
+}
+
+func (i *identity) session(key []byte, v *fastjson.Value) {
+	switch string(key) {
+	case "sessionIssuer":
+		i.issuer, i.issuerType = v.GetStringBytes("arn"), v.GetStringBytes("type")
+	case "attributes":
+		i.created, i.mfa = v.GetStringBytes("creationDate"), v.GetStringBytes("mfaAuthenticated")
+	case "sourceIdentity":
+		i.source = v.GetStringBytes()
+	case "webIdFederationData":
+		i.federated = v.GetStringBytes("federatedProvider")
+	case "ec2RoleDelivery":
+		i.delivery = v.GetStringBytes()
+	}
+}
+
+// caller of the record.
+func (d *Decoder) caller(e *record) caller {
+	var i identity
+	e.identity.GetObject().Visit(i.field)
+	key := d.scratch[:0]
+	for _, part := range [...][]byte{i.key, i.arn, i.kind, i.account, i.user, i.principalID, i.invokedBy, i.provider, i.issuer, i.issuerType,
+		i.created, i.mfa, i.source, i.federated, i.delivery, i.behalf, i.store, i.credentialID, e.region} {
+		key = binary.AppendUvarint(key, uint64(len(part)))
+		key = append(key, part...)
+	}
+	d.scratch = key
+	if c, ok := d.callers.get(key); ok {
+		return c
+	}
+	c := d.newCaller(&i, e.region)
+	d.callers.put(string(key), c)
+	return c
+}
+
+func (d *Decoder) newCaller(i *identity, region []byte) caller {
+	kind := string(i.kind)
+	c := caller{credential: d.key(i.key), account: jsonrecord.Text(i.account, maxName)}
+	c.principal = d.principalOf(kind, i)
+	switch kind {
+	case "AWSService", "WebIdentityUser", "SAMLUser", "IdentityCenterUser":
+		c.unparented = c.credential == ""
+	case "IAMUser":
+		c.user = jsonrecord.Text(i.user, maxName)
+	}
+	c.life = lifeSeen(c.credential, i.created)
+	c.labels = map[string]string{}
+	label(c.labels, "user_type", i.kind)
+	label(c.labels, "region", region)
+	label(c.labels, "account", i.account)
+	label(c.labels, "session_issuer", i.issuer)
+	label(c.labels, "session_name", sessionName(i.arn))
+	label(c.labels, "source_identity", i.source)
+	label(c.labels, "invoked_by", i.invokedBy)
+	label(c.labels, "web_identity_provider", i.federated)
+	label(c.labels, "on_behalf_of", i.behalf)
+	label(c.labels, "role_delivery", i.delivery)
+	if string(i.mfa) == "true" {
+		c.labels["mfa"] = "true"
+	}
+	if kind == "AWSAccount" {
+		label(c.labels, "principal_id", i.principalID)
+	}
+	switch kind {
+	case "WebIdentityUser":
+		label(c.labels, "web_identity_provider", i.provider)
+		label(c.labels, "web_identity_subject", i.user)
+	case "SAMLUser":
+		label(c.labels, "saml_issuer", i.provider)
+		label(c.labels, "saml_subject", i.user)
+	}
+	return c
+}
+
+// principalOf names who a caller is. A name that somebody typed at a login is not copied: it may be a password.
+func (d *Decoder) principalOf(kind string, i *identity) string {
+	arn := jsonrecord.Text(i.arn, maxResource)
+	switch kind {
+	case "AssumedRole", "Role":
+		if len(i.issuer) > 0 {
+			return d.principal("principal", jsonrecord.Text(i.issuer, maxResource))
+		}
+		return d.principal("principal", roleOf(arn))
+	case "WebIdentityUser":
+		return d.principal("web_identity", joined(i.provider, i.user))
+	case "SAMLUser":
+		return d.principal("saml", joined(i.provider, i.user))
+	case "AWSService":
+		return d.principal("service", jsonrecord.Text(i.invokedBy, maxID))
+	case "IdentityCenterUser":
+		return d.principal("identity_center_user", joined(i.store, i.behalf))
+	case "AWSAccount":
+		if arn == "" {
+			return d.principal("account", jsonrecord.Text(i.account, maxName))
+		}
+	case "Root":
+		if account := jsonrecord.Text(i.account, maxName); arn == "" || strings.HasSuffix(arn, ":assumed-root") {
+			if account == "" {
+				return ""
+			}
+			return d.principal("principal", rootOf(account))
+		}
+	}
+	return d.principal("principal", roleOf(arn))
+}
+
+// joined gives a name that is unique with its provider; none if either is missing.
+func joined(provider, user []byte) string {
+	if len(provider) == 0 || len(user) == 0 {
+		return ""
+	}
+	return jsonrecord.Text(provider, maxID) + "/" + jsonrecord.Text(user, maxID)
+}
+
+func rootOf(account string) string { return "arn:aws:iam::" + account + ":root" }
+
+// roleOf gives the role of an assumed-role ARN, which leaves the role's path out; other ARNs stay.
+func roleOf(arn string) string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) != 6 || parts[2] != "sts" {
+		return arn
+	}
+	rest, ok := strings.CutPrefix(parts[5], "assumed-role/")
+	if !ok {
+		return arn
+	}
+	role, _, _ := strings.Cut(rest, "/")
+	return parts[0] + ":" + parts[1] + ":iam::" + parts[4] + ":role/" + role
+}
+
+// sessionName is for people to read; nothing is joined by it.
+func sessionName(arn []byte) []byte {
+	at := bytes.Index(arn, []byte(":assumed-role/"))
+	if at < 0 {
+		return nil
+	}
+	return arn[bytes.LastIndexByte(arn, '/')+1:]
+}
+
+// lifeSeen is what a call tells of its credential's life: a session's start, and that a long-term key has no end. A
+// long-term key may stand in a session too (with MFA, or on behalf of a service): that one's start is not the key's.
+func lifeSeen(credential string, created []byte) *leastwisev1.Lifetime {
+	switch {
+	case credential == "":
+		return nil
+	case strings.Contains(credential, "/access_key/AKIA"):
+		return &leastwisev1.Lifetime{NeverExpires: true}
+	}
+	if at, ok := parseTime(created); ok && strings.Contains(credential, "/session/") {
+		return &leastwisev1.Lifetime{IssuedAt: timestamp(at)}
+	}
+	return nil
+}

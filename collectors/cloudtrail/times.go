@@ -1,0 +1,81 @@
+package cloudtrail
+
+import (
+	"bytes"
+	"strings"
+	"time"
+
+	"github.com/leastwise/leastwise/collectors/jsonrecord"
+	"github.com/valyala/fastjson"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// layouts in which CloudTrail writes times, besides RFC 3339: creationDate has been seen without punctuation, STS writes
+// expirations as Java prints them, with and without the comma, and CloudTrail Lake exports rows as SQL prints them.
+var layouts = []string{
+	time.RFC3339Nano,
+	"20060102T150405Z",
+	"Jan 2, 2006 3:04:05 PM",
+	"Jan 2, 2006, 3:04:05 PM",
+	"2006-01-02 15:04:05.999999999",
+	"2006-01-02 15:04:05.999999999 MST",
+}
+
+// parseTime reads a time in UTC. Years outside 1970 to 9999, which a timestamp message can not hold, are no times.
+func parseTime(text []byte) (time.Time, bool) {
+	if t, ok := parseUTC(text); ok {
+		return t, true
+	}
+	if len(text) < 14 || len(text) > 48 {
+		return time.Time{}, false
+	}
+	said := string(bytes.TrimSpace(text))
+	said = strings.ReplaceAll(said, "\u202f", " ") // newer Java puts it before PM
+	for _, layout := range layouts {
+		if t, err := time.Parse(layout, said); err == nil {
+			t = t.UTC()
+			return t, t.Year() >= 1970 && t.Year() <= 9999
+		}
+	}
+	return time.Time{}, false
+}
+
+// timeOf reads a time from text or from a number.
+func timeOf(v *fastjson.Value) (time.Time, bool) {
+	if text := v.GetStringBytes(); len(text) > 0 {
+		return parseTime(text)
+	}
+	return jsonrecord.Time(v)
+}
+
+// parseUTC is the quick way for 2006-01-02T15:04:05Z; the ends of months are left to time.Parse.
+func parseUTC(text []byte) (time.Time, bool) {
+	if len(text) != 20 || text[19] != 'Z' || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':' {
+		return time.Time{}, false
+	}
+	year, ok1 := digits(text[0:4])
+	month, ok2 := digits(text[5:7])
+	day, ok3 := digits(text[8:10])
+	hour, ok4 := digits(text[11:13])
+	minute, ok5 := digits(text[14:16])
+	second, ok6 := digits(text[17:19])
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 ||
+		year < 1970 || month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || second > 59 {
+		return time.Time{}, false
+	}
+	return time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC), true
+}
+
+func digits(text []byte) (n int, ok bool) {
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, true
+}
+
+func timestamp(t time.Time) *timestamppb.Timestamp {
+	return &timestamppb.Timestamp{Seconds: t.Unix(), Nanos: int32(t.Nanosecond())}
+}

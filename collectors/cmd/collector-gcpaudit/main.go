@@ -1,0 +1,40 @@
+// Command collector-gcpaudit reads Google Cloud audit logs and publishes what they tell to Kafka.
+package main
+
+import (
+	"context"
+
+	"github.com/leastwise/leastwise/collectors/collect"
+	"github.com/leastwise/leastwise/collectors/gcpaudit"
+	"github.com/leastwise/leastwise/internal/daemon"
+	"github.com/leastwise/leastwise/internal/stream"
+)
+
+func main() {
+	daemon.Main("collector-gcpaudit", run)
+}
+
+func run(ctx context.Context, args daemon.Args) error {
+	var cfg struct {
+		daemon.Common `yaml:",inline"`
+		Kafka         stream.Config   `yaml:"kafka"`
+		GCPCollector  gcpaudit.Config `yaml:"gcpaudit_collector"`
+	}
+	if err := args.Load(&cfg); err != nil {
+		return err
+	}
+	env, err := args.Env(cfg.Common)
+	if err != nil {
+		return err
+	}
+	client, err := stream.Open(ctx, cfg.Kafka, env.Log)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	collector, err := gcpaudit.New(cfg.GCPCollector, collect.Deps{Stream: client, DataDir: cfg.DataDir, Env: env})
+	if err != nil {
+		return err
+	}
+	return collect.Serve(ctx, env, client, collector)
+}

@@ -1,0 +1,122 @@
+// Package jsonrecord is what decoders of JSON records share: refusing what must not reach the parser, times in the forms
+// that logs write them, texts fit for an event, and the identity of a record that has no id of its own.
+//
+// Nothing here keeps a reference to the record, quotes it in an error, or blocks.
+package jsonrecord
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/leastwise/leastwise/collectors/source"
+	"github.com/leastwise/leastwise/schemas"
+	"github.com/leastwise/leastwise/schemas/leastwisev1"
+	"github.com/valyala/fastjson"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// futureSlack is how far a record's time may lie after the reader's clock before the event is flagged.
+const futureSlack = 5 * time.Minute
+
+// Parse gives a record's object. What is none fails with a *source.Malformed. The value is valid until parser is used
+// again.
+func Parse(parser *fastjson.Parser, text []byte, max int) (*fastjson.Value, error) {
+	if max <= 0 {
+		max = source.DefaultMaxLine
+	}
+	switch {
+	case len(text) > max:
+		return nil, &source.Malformed{Reason: source.ReasonTooLong,
+			Detail: fmt.Sprintf("the record has %d bytes, more than the limit of %d", len(text), max)}
+	case bytes.IndexByte(text, 0) >= 0:
+		return nil, &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record holds NUL bytes"}
+	case !utf8.Valid(text):
+		return nil, &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record is not UTF-8"}
+	}
+	root, err := parser.ParseBytes(text)
+	if err != nil {
+		return nil, unparsed(text)
+	}
+	if root.Type() != fastjson.TypeObject {
+		return nil, Malformed("the record is JSON, but not an object")
+	}
+	return root, nil
+}
+
+// Malformed is the error of a record that is not what it should be. The detail must not quote the record.
+func Malformed(detail string) *source.Malformed {
+	return &source.Malformed{Reason: source.ReasonMalformed, Detail: detail}
+}
+
+// unparsed tells what is wrong with a text that is not JSON. The parser's own message quotes the text: it is not used.
+func unparsed(text []byte) *source.Malformed {
+	trimmed := bytes.TrimSpace(text)
+	switch {
+	case tooDeep(text):
+		return &source.Malformed{Reason: source.ReasonTooDeep,
+			Detail: fmt.Sprintf("the record nests deeper than %d levels", fastjson.MaxDepth)}
+	case len(trimmed) == 0:
+		return Malformed("the record is empty")
+	case trimmed[0] == '{' && trimmed[len(trimmed)-1] != '}':
+		return &source.Malformed{Reason: source.ReasonTruncated, Detail: "the record is cut off"}
+	}
+	return Malformed("the record is not JSON")
+}
+
+// tooDeep is whether brackets are nested deeper than the parser goes.
+func tooDeep(text []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted:
+			if c == '\\' {
+				i++
+			} else if c == '"' {
+				quoted = false
+			}
+		case c == '"':
+			quoted = true
+		case c == '{' || c == '[':
+			if depth++; depth > fastjson.MaxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// Event starts an event of a record: its id, its times, where it stood.
+func Event(system, instance, recordID string, index uint32, kind leastwisev1.Event_Kind, at time.Time, rec source.Record) *leastwisev1.Event {
+	b := &struct {
+		event              leastwisev1.Event
+		occurred, observed timestamppb.Timestamp
+		id                 [16]byte
+	}{id: schemas.EventID(system, instance, recordID, index)} // one allocation
+	ev := &b.event
+	ev.Id, ev.Kind, ev.Source, ev.Instance = b.id[:], kind, system, instance
+	ev.RecordId, ev.Index, ev.Position = recordID, index, rec.Position
+	if !at.IsZero() {
+		b.occurred.Seconds, b.occurred.Nanos = at.Unix(), int32(at.Nanosecond())
+		ev.OccurredAt = &b.occurred
+	}
+	if seen := rec.ObservedAt; !seen.IsZero() {
+		b.observed.Seconds, b.observed.Nanos = seen.Unix(), int32(seen.Nanosecond())
+		ev.ObservedAt = &b.observed
+		if at.Sub(seen) > futureSlack {
+			ev.Flag = leastwisev1.Event_FUTURE
+		}
+	}
+	return ev
+}
+
+// Stamp is a time as events hold it; nil for none.
+func Stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}

@@ -1,0 +1,377 @@
+package spire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+
+	"github.com/leastwise/leastwise/collectors/source"
+	"github.com/leastwise/leastwise/schemas"
+	"github.com/leastwise/leastwise/schemas/leastwisev1"
+	"github.com/valyala/fastjson"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// System is the first part of every key and the source of every event of this package.
+const System = "spire"
+
+// Indexes of the events of one record. Fixed for ever: event ids are made of them.
+const (
+	indexCall      = 0
+	indexJWT       = 1 // of the audit line
+	indexSigned    = 2 // of a debug line
+	indexRefused   = 3
+	indexReason    = 4
+	indexAuthority = 5
+	indexUnknown   = 15
+)
+
+// futureSlack is how far a record's time may lie after the reader's clock before the event is flagged.
+const futureSlack = 5 * time.Minute
+
+// Options of a Decoder. The zero value reads a log as SPIRE writes it.
+type Options struct {
+	// Instance names this SPIRE server, or its cluster, in keys; "default" if empty.
+	Instance string
+	// MaxBytes of a record; 0 is source.DefaultMaxLine.
+	MaxBytes int
+}
+
+// Decoder turns log lines into events. It is not safe for concurrent use. Its memory is bounded, and what it remembers
+// (texts and labels that come again) changes no event. Events may share a map of labels: it must not be changed.
+type Decoder struct {
+	opts   Options
+	parser fastjson.Parser
+	again  fastjson.Parser // for a second look: the fields point into the first one's memory
+	record jsonFields
+	visit  func(key []byte, v *fastjson.Value) // record.field, made once
+	names  map[string]string
+	ids    map[string]identity
+	calls  map[string]call
+	// labelled are label maps by what they say; pending is what the next one is to say.
+	labelled map[string]map[string]string
+	pending  []byte
+	scratch  []byte
+	// Prefixes of keys.
+	x509, jwt, identity string
+}
+
+// identity is a SPIFFE ID that was seen before, and its key.
+type identity struct{ id, key string }
+
+// NewDecoder returns a decoder for the log of one server.
+func NewDecoder(opts Options) *Decoder {
+	if opts.Instance == "" {
+		opts.Instance = "default"
+	}
+	if opts.MaxBytes <= 0 {
+		opts.MaxBytes = source.DefaultMaxLine
+	}
+	prefix := func(kind string) string {
+		return schemas.Key{System: System, Instance: opts.Instance, Type: kind}.String()
+	}
+	d := &Decoder{opts: opts, names: map[string]string{}, ids: map[string]identity{}, calls: newCalls(), labelled: map[string]map[string]string{}, x509: prefix("x509_svid"), jwt: prefix("jwt_svid"), identity: prefix("spiffe_id")}
+	d.visit = d.record.field
+	return d
+}
+
+// Records splits a log: a record is a line.
+func Records(r io.Reader, max int) source.Reader { return source.NewLines(r, max) }
+
+// Recognise tells a line of a SPIRE server's log. Lines that the server shares with other programs are not recognised,
+// but a log has others near its beginning.
+func Recognise(record []byte) bool {
+	if len(record) > source.DefaultMaxLine || !bytes.Contains(record, []byte("subsystem_name")) &&
+		!bytes.Contains(record, []byte("launch_log_level")) {
+		return false
+	}
+	var d Decoder
+	d.visit = d.record.field
+	var f fields
+	_, bad := d.read(&f, record)
+	return bad == nil && len(f.msg) > 0 && len(f.level) > 0 && (serverSubsystems[string(f.subsystem)] || len(f.launchLevel) > 0)
+}
+
+// serverSubsystems are those of the server that an agent has not: an agent's log looks alike.
+var serverSubsystems = map[string]bool{"api": true, "ca_manager": true, "svid_rotator": true, "sql": true, "ca": true,
+	"bundle_client": true, "endpoints": true, "catalog": true, "health": true, "registration_manager": true, "node_manager": true}
+
+// read splits the line and reads its fields.
+func (d *Decoder) read(f *fields, line []byte) (form, *source.Malformed) {
+	how, prefix, text := split(line)
+	switch how {
+	case formJSON:
+		if f.readFlat(text) {
+			break
+		}
+		root, err := d.parser.ParseBytes(text)
+		if err != nil {
+			return how, unparsed(text)
+		}
+		d.record.fields, d.record.scratch = fields{}, d.record.scratch[:0]
+		root.GetObject().Visit(d.visit)
+		*f = d.record.fields
+	case formText:
+		if bad := f.readPairs(text); bad != nil {
+			return how, bad
+		}
+	case formConsole:
+		if bad := f.readConsole(text, prefix); bad != nil {
+			return how, bad
+		}
+	default:
+		return how, unparsed(line)
+	}
+	if len(f.level) == 0 {
+		return how, malformed("the record has no level: it is not a line of a SPIRE server's log")
+	}
+	return how, nil
+}
+
+// Decode implements source.Decoder.
+func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastwisev1.Event, error) {
+	if bad := d.inspect(rec.Bytes); bad != nil {
+		return dst, bad
+	}
+	d.pending = d.pending[:0]
+	e := entry{rec: rec}
+	var bad *source.Malformed
+	if e.how, bad = d.read(&e.fields, rec.Bytes); bad != nil {
+		return dst, bad
+	}
+	what := tells(&e.fields)
+	if what == tellsNothing {
+		return dst, nil // a line of the server's daily life
+	}
+	var err error
+	if e.at, err = parseTime(e.time); err != nil && e.how != formConsole {
+		return dst, malformed("the record has no time that can be read")
+	}
+	switch what { // no function values: the fields stay on the stack
+	case tellsCall:
+		dst = append(dst, d.audited(&e))
+	case tellsSigned:
+		dst = append(dst, d.signed(&e))
+	case tellsRefusal:
+		dst = append(dst, d.refused(&e))
+	case tellsReason:
+		dst = append(dst, d.reason(&e))
+	case tellsAuthority:
+		dst = append(dst, d.authority(&e))
+	}
+	return dst, nil
+}
+
+// entry is a line that tells something.
+type entry struct {
+	fields
+	rec source.Record
+	how form
+	at  time.Time
+}
+
+// telling is what is to be made of a line.
+type telling uint8
+
+const (
+	tellsNothing telling = iota
+	tellsCall
+	tellsSigned
+	tellsRefusal
+	tellsReason
+	tellsAuthority
+)
+
+// tells says what is to be made of a line. In text a line that was cut off may look whole: what is asked for here stands
+// behind what events are made of.
+func tells(f *fields) telling {
+	switch {
+	case string(f.kind) == "audit":
+		return tellsCall
+	case string(f.subsystem) == "api":
+		switch string(f.msg) {
+		case "Signed X509 SVID", "Signed X509 CA SVID", "Server CA successfully signed JWT SVID":
+			return tellsSigned
+		case "Failed to authenticate caller":
+			return tellsRefusal
+		}
+		if refusals[string(f.msg)] != "" {
+			return tellsReason
+		}
+	case string(f.subsystem) == "svid_rotator" && string(f.msg) == "Signed X509 SVID":
+		return tellsSigned
+	case string(f.subsystem) == "ca_manager":
+		switch string(f.msg) {
+		case "X509 CA prepared", "X509 CA activated", "JWT key prepared", "JWT key activated",
+			"X.509 authority tainted", "X.509 authority revoked":
+			return tellsAuthority
+		}
+	}
+	return tellsNothing
+}
+
+func malformed(detail string) *source.Malformed {
+	return &source.Malformed{Reason: source.ReasonMalformed, Detail: detail}
+}
+
+// inspect refuses what must not reach a parser, so that time and memory are bounded by the length of the line.
+func (d *Decoder) inspect(text []byte) *source.Malformed {
+	switch {
+	case len(text) > d.opts.MaxBytes:
+		return &source.Malformed{Reason: source.ReasonTooLong,
+			Detail: fmt.Sprintf("the record has %d bytes, more than the limit of %d", len(text), d.opts.MaxBytes)}
+	case bytes.IndexByte(text, 0) >= 0:
+		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record holds NUL bytes"}
+	case !utf8.Valid(text):
+		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record is not UTF-8"}
+	}
+	return nil
+}
+
+// unparsed tells what is wrong with a text. The parser's own message quotes the text: it is not used.
+func unparsed(text []byte) *source.Malformed {
+	trimmed := bytes.TrimSpace(text)
+	switch {
+	case tooDeep(text):
+		return &source.Malformed{Reason: source.ReasonTooDeep,
+			Detail: fmt.Sprintf("the record nests deeper than %d levels", fastjson.MaxDepth)}
+	case len(trimmed) == 0:
+		return malformed("the record is empty")
+	case trimmed[0] != '{':
+		return errPair
+	case trimmed[len(trimmed)-1] != '}':
+		return &source.Malformed{Reason: source.ReasonTruncated, Detail: "the record is cut off"}
+	}
+	return malformed("the record is not JSON")
+}
+
+// tooDeep is whether brackets are nested deeper than the parser goes.
+func tooDeep(text []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted:
+			if c == '\\' {
+				i++
+			} else if c == '"' {
+				quoted = false
+			}
+		case c == '"':
+			quoted = true
+		case c == '{' || c == '[':
+			if depth++; depth > fastjson.MaxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// block holds an event and what every event points to, so that they are one allocation.
+type block struct {
+	event              leastwisev1.Event
+	occurred, observed timestamppb.Timestamp
+	id                 [16]byte
+}
+
+// issuance is the same for an event that tells of a lifetime.
+type issuance struct {
+	block
+	life    leastwisev1.Lifetime
+	expires timestamppb.Timestamp
+}
+
+// event starts an event of this record with what all have in common.
+func (d *Decoder) event(e *entry, recordID string, index uint32, kind leastwisev1.Event_Kind) *leastwisev1.Event {
+	return d.fill(&block{}, e, recordID, index, kind)
+}
+
+// issued starts an event of a credential that lives until expires, if that is known.
+func (d *Decoder) issued(e *entry, recordID string, index uint32, expires time.Time) *leastwisev1.Event {
+	b := &issuance{}
+	ev := d.fill(&b.block, e, recordID, index, leastwisev1.Event_ISSUED)
+	ev.Lifetime = &b.life
+	b.life.IssuedAt = ev.OccurredAt
+	if !expires.IsZero() {
+		b.expires.Seconds, b.expires.Nanos = expires.Unix(), int32(expires.Nanosecond())
+		b.life.ExpiresAt = &b.expires
+	}
+	return ev
+}
+
+func (d *Decoder) fill(b *block, e *entry, recordID string, index uint32, kind leastwisev1.Event_Kind) *leastwisev1.Event {
+	b.id = schemas.EventID(System, d.opts.Instance, recordID, index)
+	ev := &b.event
+	ev.Id, ev.Kind, ev.Source, ev.Instance = b.id[:], kind, System, d.opts.Instance
+	ev.RecordId, ev.Index, ev.Position = recordID, index, e.rec.Position
+	if e.at.IsZero() {
+		ev.Flag = leastwisev1.Event_STALE
+	} else {
+		b.occurred.Seconds, b.occurred.Nanos = e.at.Unix(), int32(e.at.Nanosecond())
+		ev.OccurredAt = &b.occurred
+	}
+	if seen := e.rec.ObservedAt; !seen.IsZero() {
+		b.observed.Seconds, b.observed.Nanos = seen.Unix(), int32(seen.Nanosecond())
+		ev.ObservedAt = &b.observed
+		if e.at.Sub(seen) > futureSlack {
+			ev.Flag = leastwisev1.Event_FUTURE
+		}
+	}
+	called := d.call(&e.fields)
+	ev.Action, ev.Permission = called.action, called.permission
+	ev.RemoteAddress = d.name(e.callerAddr)
+	return ev
+}
+
+// itemID is the record id of an audit line: the call's, and what tells the items of a batch from each other: the entry,
+// the CSR, or a hash of the rest. A line without a request id is named by its content.
+func (d *Decoder) itemID(e *entry) string {
+	if !cleanID(e.requestID) {
+		return d.contentID(e)
+	}
+	b := append(d.scratch[:0], e.requestID...)
+	if cleanID(e.entryID) {
+		b = append(append(b, '/'), e.entryID...)
+	}
+	if len(e.csr) >= 32 && cleanID(e.csr) {
+		b = append(append(b, '/'), e.csr[:32]...)
+	} else if len(e.spiffeID)+len(e.parentID)+len(e.selectors)+len(e.trustDomain)+len(e.x509TTL) > 0 {
+		h := uint64(14695981039346656037) // FNV-1a; it need not resist anybody: a server names its own calls
+		for _, part := range [...][]byte{e.status, e.spiffeID, e.parentID, e.selectors, e.trustDomain, e.x509TTL, e.jwtTTL, e.hint} {
+			for _, c := range part {
+				h = (h ^ uint64(c)) * 1099511628211
+			}
+			h = (h ^ 0xff) * 1099511628211
+		}
+		b = hex.AppendEncode(append(b, '/'), binary.BigEndian.AppendUint64(nil, h))
+	}
+	d.scratch = b
+	return string(b)
+}
+
+// callID is the record id of a line that a call writes once.
+func (d *Decoder) callID(e *entry) string {
+	if cleanID(e.requestID) {
+		return string(e.requestID)
+	}
+	return d.contentID(e)
+}
+
+// cleanID is an id that can stand in a key as it is.
+func cleanID(text []byte) bool {
+	if len(text) == 0 || len(text) > 128 {
+		return false
+	}
+	for _, c := range text {
+		if c <= ' ' || c >= 0x7f || c == '"' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,172 @@
+package spire
+
+import (
+	"bytes"
+
+	"github.com/valyala/fastjson"
+)
+
+// fields are those of a log line that events need, as text; nil if the line has none of the name. They point into the
+// line or into the decoder's scratch, and are valid inside one Decode.
+type fields struct {
+	time, level, msg, kind, subsystem              []byte
+	service, method, requestID, status, statusCode []byte
+	callerID, callerAddr, callerUID, callerGID     []byte
+	callerPath, authorizedAs                       []byte
+	spiffeID, entryID, parentID, selectors, csr    []byte
+	serial, svidSerial, expiration, expiresAt, ttl []byte
+	x509TTL, jwtTTL, admin, downstream, storeSVID  []byte
+	federatesWith, dnsName, hint, audience         []byte
+	agentID, attestor, trustDomain                 []byte
+	authority, upstream, subjectKey, slot          []byte
+	endpointURL, endpointProfile, endpointID       []byte
+	newLevel, launchLevel, jwtKey                  []byte
+}
+
+// slotOf gives the place of a field; nil if no event needs it.
+func (f *fields) slotOf(key []byte) *[]byte {
+	switch string(key) {
+	case "time":
+		return &f.time
+	case "level":
+		return &f.level
+	case "msg":
+		return &f.msg
+	case "type":
+		return &f.kind
+	case "subsystem_name":
+		return &f.subsystem
+	case "service":
+		return &f.service
+	case "method":
+		return &f.method
+	case "request_id":
+		return &f.requestID
+	case "status":
+		return &f.status
+	case "status_code":
+		return &f.statusCode
+	case "caller_id":
+		return &f.callerID
+	case "caller_addr":
+		return &f.callerAddr
+	case "caller_uid", "caller_user_sid":
+		return &f.callerUID
+	case "caller_gid":
+		return &f.callerGID
+	case "caller_path":
+		return &f.callerPath
+	case "authorized_as":
+		return &f.authorizedAs
+	case "spiffe_id":
+		return &f.spiffeID
+	case "entry_id":
+		return &f.entryID
+	case "parent_id":
+		return &f.parentID
+	case "selectors":
+		return &f.selectors
+	case "csr":
+		return &f.csr
+	case "serial_num":
+		return &f.serial
+	case "svid_serial_num":
+		return &f.svidSerial
+	case "expiration":
+		return &f.expiration
+	case "expires_at":
+		return &f.expiresAt
+	case "ttl":
+		return &f.ttl
+	case "x509_svid_ttl":
+		return &f.x509TTL
+	case "jwt_svid_ttl":
+		return &f.jwtTTL
+	case "admin":
+		return &f.admin
+	case "downstream":
+		return &f.downstream
+	case "store_svid":
+		return &f.storeSVID
+	case "federates_with":
+		return &f.federatesWith
+	case "dns_name":
+		return &f.dnsName
+	case "hint":
+		return &f.hint
+	case "audience":
+		return &f.audience
+	case "agent_id":
+		return &f.agentID
+	case "node_attestor_type":
+		return &f.attestor
+	case "trust_domain_id":
+		return &f.trustDomain
+	case "local_authority_id":
+		return &f.authority
+	case "upstream_authority_id":
+		return &f.upstream
+	case "subject_key_id":
+		return &f.subjectKey
+	case "slot":
+		return &f.slot
+	case "bundle_endpoint_url":
+		return &f.endpointURL
+	case "bundle_endpoint_profile":
+		return &f.endpointProfile
+	case "endpoint_spiffe_id":
+		return &f.endpointID
+	case "new_log_level":
+		return &f.newLevel
+	case "launch_log_level":
+		return &f.launchLevel
+	case "jwt_authority_key_id":
+		return &f.jwtKey
+	}
+	return nil
+}
+
+// jsonFields reads a line in JSON, already parsed. Numbers and booleans become text, as they stand in the text forms.
+type jsonFields struct {
+	fields
+	scratch []byte
+}
+
+func (j *jsonFields) field(key []byte, v *fastjson.Value) {
+	place := j.slotOf(key)
+	if place == nil {
+		return
+	}
+	switch v.Type() {
+	case fastjson.TypeString:
+		*place = v.GetStringBytes()
+	case fastjson.TypeNumber, fastjson.TypeTrue, fastjson.TypeFalse:
+		from := len(j.scratch)
+		j.scratch = v.MarshalTo(j.scratch) // what was given out before stays valid, also when this grows
+		*place = j.scratch[from:len(j.scratch):len(j.scratch)]
+	}
+}
+
+// isTrue is how a boolean stands in either form.
+func isTrue(text []byte) bool { return string(text) == "true" }
+
+// isZero is a number that says that the server's default holds, or nothing at all.
+func isZero(text []byte) bool { return len(text) == 0 || string(text) == "0" }
+
+// isDecimal is a serial as SPIRE writes it.
+func isDecimal(text []byte) bool {
+	if len(text) == 0 || len(text) > 64 {
+		return false
+	}
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func isSPIFFE(text []byte) bool {
+	const scheme = "spiffe://"
+	return len(text) > len(scheme) && len(text) <= 2048 && bytes.HasPrefix(text, []byte(scheme))
+}

@@ -1,0 +1,22 @@
+package collectors
+import (
+ _ "cloud.google.com/go/pubsub/v2"
+ _ "cloud.google.com/go/pubsub/v2/pstest"
+ _ "github.com/transparency-dev/tessera"
+ _ "github.com/transparency-dev/tessera/storage/posix"
+ _ "github.com/google/certificate-transparency-go"
+ _ "github.com/google/certificate-transparency-go/client"
+ _ "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+ _ "go.opentelemetry.io/proto/otlp/collector/logs/v1"
+ _ "github.com/spiffe/spire-api-sdk/proto/spire/api/server/entry/v1"
+ _ "github.com/spiffe/spire-api-sdk/proto/spire/api/server/bundle/v1"
+ _ "github.com/spiffe/spire-api-sdk/proto/spire/api/server/agent/v1"
+ _ "github.com/spiffe/go-spiffe/v2/workloadapi"
+ _ "github.com/aws/aws-sdk-go-v2/config"
+ _ "github.com/aws/aws-sdk-go-v2/service/s3"
+ _ "github.com/aws/aws-sdk-go-v2/service/sqs"
+ _ "github.com/aws/aws-sdk-go-v2/service/iam"
+ _ "github.com/aws/aws-sdk-go-v2/service/sts"
+ _ "github.com/aws/aws-sdk-go-v2/credentials"
+ _ "github.com/go-jose/go-jose/v4/jwt"
+)
