@@ -103,10 +103,17 @@ func (c *Credential) lifetime(l *pb.Lifetime, at int64) Change {
 // mentioned takes the times that a call's record repeats of its token. They were frozen when the token was issued, so
 // any later word on its expiry wins over them.
 func (c *Credential) mentioned(l *pb.Lifetime) Change {
-	if l == nil || l.IssuedAt == nil {
+	switch {
+	case l == nil:
+		return 0
+	case l.IssuedAt != nil:
+		return c.lifetime(l, nanos(l.IssuedAt))
+	case !l.NeverExpires || c.lifetimeToldAt != 0 || c.flags&neverExpires != 0:
 		return 0
 	}
-	return c.lifetime(l, nanos(l.IssuedAt))
+	// The kind of credential has no expiry by itself, such as an access key: the weakest word on its life.
+	c.flags |= neverExpires
+	return ChangedLifetime
 }
 
 func (c *Credential) issueTime(l *pb.Lifetime) Change {
@@ -147,7 +154,7 @@ func (c *Credential) revoked(ev *pb.Event, at int64) Change {
 	switch {
 	case stronger > 0:
 		c.RevokedHow, c.RevokedAt = how, at
-	case stronger == 0 && at < c.RevokedAt:
+	case stronger == 0 && (how == HowDeactivated && at > c.RevokedAt || how != HowDeactivated && at < c.RevokedAt):
 		c.RevokedAt = at
 	default:
 		return 0

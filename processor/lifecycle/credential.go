@@ -35,13 +35,15 @@ const (
 	// HowParentExpired: its parent's time ran out; a later sign of life proves it wrong.
 	HowParentExpired = "parent expired"
 	HowParentRevoked = "parent revoked"
+	// HowDeactivated: it was switched off, and may be switched on again: the newest word counts.
+	HowDeactivated = "deactivated"
 	// HowRevokedAlone: it was revoked, and its children were made orphans (revoke-orphan).
 	HowRevokedAlone = "revoked alone"
 	HowRevoked      = "revoked"
 )
 
 func rank(how string) int {
-	return slices.Index([]string{"", HowParentExpired, HowParentRevoked, HowRevokedAlone, HowRevoked}, how)
+	return slices.Index([]string{"", HowParentExpired, HowParentRevoked, HowDeactivated, HowRevokedAlone, HowRevoked}, how)
 }
 
 type flags uint8
@@ -145,9 +147,9 @@ func (c *Credential) State(asOf int64) State {
 	}
 }
 
-// outlived reports that the credential gave a sign of life after its end was only presumed.
+// outlived reports that the credential gave a sign of life after its end was only presumed, or could be taken back.
 func (c *Credential) outlived() bool {
-	return c.RevokedHow == HowParentExpired && c.aliveAt > c.RevokedAt
+	return (c.RevokedHow == HowParentExpired || c.RevokedHow == HowDeactivated) && c.aliveAt > c.RevokedAt
 }
 
 // EndsWithParent reports whether the issuer ends it together with its parent.

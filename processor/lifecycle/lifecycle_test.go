@@ -204,3 +204,54 @@ func TestMemoryOfPermissionsIsBounded(t *testing.T) {
 		t.Fatalf("%d distinct refused permissions estimated, 20000 made", got)
 	}
 }
+
+func TestAKeyThatIsSwitchedOnAgainIsActiveWhateverComesFirst(t *testing.T) {
+	off := func(seconds int) *pb.Event {
+		ev := event(pb.Event_REVOKED, seconds)
+		ev.Labels = map[string]string{"how": HowDeactivated}
+		return ev
+	}
+	issued := event(pb.Event_ISSUED, 0)
+	issued.Lifetime = &pb.Lifetime{NeverExpires: true}
+	on := event(pb.Event_OBSERVED, 200)
+	for name, c := range map[string]struct {
+		events []*pb.Event
+		want   State
+	}{
+		"off":               {[]*pb.Event{issued, off(100)}, Revoked},
+		"off, on":           {[]*pb.Event{off(100), issued, on}, Active},
+		"on told first":     {[]*pb.Event{on, issued, off(100)}, Active},
+		"off, on, off":      {[]*pb.Event{off(300), on, issued, off(100)}, Revoked},
+		"off, on, deleted":  {[]*pb.Event{off(100), on, issued, event(pb.Event_REVOKED, 250)}, Revoked},
+		"deleted while off": {[]*pb.Event{event(pb.Event_REVOKED, 250), on, off(100), issued}, Revoked},
+	} {
+		cred := New(key)
+		for _, ev := range c.events {
+			cred.Apply(ev, true)
+		}
+		if got := cred.State(nanosAt(400)); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestAKindThatHasNoExpiryIsKnownNotToExpireUntilARecordSaysOtherwise(t *testing.T) {
+	used := event(pb.Event_USED, 100)
+	used.Lifetime = &pb.Lifetime{NeverExpires: true}
+	c := New(key)
+	c.Apply(used, true)
+	if c.State(nanosAt(200)) != Active || !c.NeverExpires() {
+		t.Errorf("a used key of that kind is %s", c.State(nanosAt(200)))
+	}
+	issued := event(pb.Event_ISSUED, 0)
+	issued.Lifetime = &pb.Lifetime{IssuedAt: at(0), ExpiresAt: at(150)}
+	for _, events := range [][]*pb.Event{{used, issued}, {issued, used}} {
+		c := New(key)
+		for _, ev := range events {
+			c.Apply(ev, true)
+		}
+		if c.State(nanosAt(200)) != Expired || c.NeverExpires() {
+			t.Errorf("issued with an end, and %s", c.State(nanosAt(200)))
+		}
+	}
+}

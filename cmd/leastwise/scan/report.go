@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/processor/core"
+	"github.com/leastwise/leastwise/processor/identity"
 	"github.com/leastwise/leastwise/processor/lifecycle"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
@@ -25,6 +26,16 @@ type Report struct {
 	Credentials []Credential `json:"credentials"`
 	Links       []Link       `json:"links"`
 	Findings    []Finding    `json:"findings"`
+	// Conflicts are identities about which the evidence contradicts itself.
+	Conflicts []Conflict `json:"conflicts"`
+}
+
+// Conflict is one credential, identity or label that two sides claim.
+type Conflict struct {
+	Kind    string   `json:"kind"`
+	Subject string   `json:"subject"`
+	Why     string   `json:"why"`
+	Claims  []string `json:"claims"`
 }
 
 // Input tells what one file held.
@@ -125,6 +136,24 @@ func (r *Report) credential(e *core.Entry, asOf int64) {
 	}
 }
 
+// identities reports the links between identities, and what contradicts itself. That nobody answers for an identity is
+// for policies to say (unresolved_identity).
+func (r *Report) identities(g *identity.Graph) {
+	for _, l := range g.Held(0) {
+		r.Links = append(r.Links, Link{strings.ToLower(l.Kind.String()), l.From, l.To, strings.ToLower(l.Confidence.String()), l.Evidence})
+	}
+	for _, f := range g.Findings(0) {
+		if f.Kind == identity.NoOwner {
+			continue
+		}
+		c := Conflict{Kind: f.Kind, Subject: f.Subject, Why: f.String(), Claims: []string{}}
+		for _, side := range f.Sides {
+			c.Claims = append(c.Claims, side.Claim)
+		}
+		r.Conflicts = append(r.Conflicts, c)
+	}
+}
+
 func used(e *core.Entry) []string {
 	out := []string{}
 	for _, u := range e.Used() {
@@ -177,7 +206,7 @@ func (r *Report) sort() {
 			strings.Compare(a.PolicyID, b.PolicyID), strings.Compare(a.Metric, b.Metric))
 	})
 	r.Inputs, r.Credentials = notNil(r.Inputs), notNil(r.Credentials)
-	r.Links, r.Findings = notNil(r.Links), notNil(r.Findings)
+	r.Links, r.Findings, r.Conflicts = notNil(r.Links), notNil(r.Findings), notNil(r.Conflicts)
 }
 
 // notNil makes an empty list print as [], not as null.

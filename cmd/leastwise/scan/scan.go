@@ -23,6 +23,7 @@ import (
 	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/leastwise/leastwise/processor/catalog"
 	"github.com/leastwise/leastwise/processor/core"
+	"github.com/leastwise/leastwise/processor/identity"
 	"github.com/leastwise/leastwise/processor/lifecycle"
 	"github.com/leastwise/leastwise/processor/scope"
 	"github.com/leastwise/leastwise/rego"
@@ -61,7 +62,9 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
 	s := &scanner{opts: opts, seen: map[[16]byte]struct{}{}, decoders: map[string]source.Decoder{},
-		core: core.New(core.Options{Grants: scope.NewGrants(), Heartbeat: 365 * 24 * time.Hour})}
+		linker: identity.NewLinker(identity.New(), identity.Options{})}
+	s.core = core.New(core.Options{Grants: scope.NewGrants(), Heartbeat: 365 * 24 * time.Hour, Identities: s.linker.Graph()})
+	s.linker.ClaimCatalog(cat, opts.AsOf)
 	s.core.Catalog(cat)
 	s.core.Rules(engine.Current())
 	for _, file := range files {
@@ -87,6 +90,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 type scanner struct {
 	opts      Options
 	core      *core.Core
+	linker    *identity.Linker
 	decoders  map[string]source.Decoder
 	read      int64
 	seen      map[[16]byte]struct{}
@@ -235,6 +239,13 @@ func (s *scanner) event(input *Input, ev *pb.Event) error {
 	_, repeated := s.seen[id]
 	s.seen[id] = struct{}{}
 	s.offset++
+	if !repeated {
+		held := ""
+		if e := s.core.Entry(ev.Credential); e != nil {
+			held = e.Principal
+		}
+		s.linker.Event(ev, held)
+	}
 	s.core.Apply(ev, s.offset, !repeated)
 	s.newest = max(s.newest, ev.OccurredAt.AsTime().UnixNano())
 	if repeated {
@@ -293,6 +304,7 @@ func (s *scanner) finish(ctx context.Context) (*Report, error) {
 		}
 	}
 	s.report.AsOf = lifecycle.Time(asOf)
+	s.report.identities(s.linker.Graph())
 	s.core.Entries(func(e *core.Entry) { s.report.credential(e, asOf) })
 	for _, d := range findings {
 		s.report.decision(d)

@@ -19,6 +19,7 @@ func (r *Report) Text(w io.Writer) error {
 		p.line("  %s (%s): %s", clean(in.Path), in.Source, plural(in.Records, "record"))
 	}
 	r.textFindings(p)
+	r.textConflicts(p)
 	r.textAttempts(p)
 	r.textCredentials(p)
 	return p.err
@@ -51,6 +52,20 @@ func (r *Report) textFindings(p *printer) {
 		if f.Hint != "" {
 			p.line("    what to do  %s", clean(f.Hint))
 		}
+	}
+}
+
+func (r *Report) textConflicts(p *printer) {
+	if len(r.Conflicts) == 0 {
+		return
+	}
+	p.line("")
+	p.line("CONFLICTS (%d): what the logs and the catalog say of one thing does not fit together", len(r.Conflicts))
+	for _, c := range r.Conflicts[:min(len(r.Conflicts), 20)] {
+		p.line("  %s", clean(c.Why))
+	}
+	if len(r.Conflicts) > 20 {
+		p.line("  … and %d more (--format json lists all)", len(r.Conflicts)-20)
 	}
 }
 
