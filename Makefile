@@ -46,6 +46,14 @@ libchdb: ## fetch the ClickHouse engine as a library, once
 vault: ## build the real Vault server, once (about 5 minutes)
 	@tools/vault.sh >/dev/null
 
+.PHONY: spire
+spire: ## build the real SPIRE server and agent, once (about 9 minutes)
+	@tools/spire.sh >/dev/null
+
+.PHONY: moto
+moto: ## install moto, which answers as S3, SQS and IAM do, once
+	@tools/moto.sh >/dev/null
+
 .PHONY: up
 up: build libchdb ## the whole loop on a real Vault with a fleet of agents, in this terminal
 	@[ -n "$${LEASTWISE_VAULT:-}" ] || command -v vault >/dev/null || tools/vault.sh >/dev/null
@@ -62,16 +70,17 @@ test: libchdb ## unit tests and tests with the embedded engines; needs no Vault
 race: libchdb ## the packages in which goroutines share state, under the race detector
 	CGO_ENABLED=1 $(GO) test -race -json -p $(P) $(RACE) | $(SUMMARY)
 
-# Tests that need a real Vault have RealVault in their name and skip unless LEASTWISE_VAULT is set.
+# Tests that need a real Vault, a real SPIRE or moto have that in their name, and skip where it is not there.
 .PHONY: e2e
-e2e: build libchdb vault ## tests against the real Vault, then the demo until every ladder has ended
-	export LEASTWISE_VAULT=$${LEASTWISE_VAULT:-$$(tools/vault.sh)}
-	$(GO) test -json -count=1 -p 1 -run RealVault $(PACKAGES) | $(SUMMARY)
+e2e: build libchdb vault spire moto ## tests against the real Vault and SPIRE and moto, then the demo until every ladder has ended
+	export LEASTWISE_VAULT=$${LEASTWISE_VAULT:-$$(tools/vault.sh)} LEASTWISE_SPIRE=$${LEASTWISE_SPIRE:-$$(tools/spire.sh)} LEASTWISE_MOTO=$${LEASTWISE_MOTO:-$$(tools/moto.sh)}
+	$(GO) test -json -count=1 -p 1 -run 'RealVault|RealSPIRE|Moto' $(PACKAGES) | $(SUMMARY)
 	bin/leastwise demo --once
 
 .PHONY: bench
 bench: build libchdb ## name, value, budget, ok or short
 	bin/leastwise bench
+	cd tools/compare && GOWORK=off $(GO) run . --log ../../collectors/cloudtrail/testdata/stolen-instance-credential.jsonl
 
 .PHONY: crash
 crash: build libchdb ## kill -9 at random moments, then compare with an uninterrupted run; SEED=n repeats one

@@ -56,7 +56,7 @@ func moto(t *testing.T) string {
 	}
 }
 
-func TestInventoryOfAnAccount(t *testing.T) {
+func TestMotoInventoryOfAnAccount(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "example")
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -11,7 +11,7 @@ import (
 	"github.com/leastwise/leastwise/collectors/sourcetest"
 )
 
-func TestBucketIsListedAndRemembered(t *testing.T) {
+func TestMotoBucketIsListedAndRemembered(t *testing.T) {
 	s := startMoto(t)
 	s.put(key("eu-central-1", "2026/10/01", "a"), trail("a"), nil)
 	s.put(key("eu-central-1", "2026/10/02", "b"), trail("b"), nil)
@@ -47,7 +47,7 @@ func TestBucketIsListedAndRemembered(t *testing.T) {
 	}
 }
 
-func TestMissingPermissionIsNamed(t *testing.T) {
+func TestMotoMissingPermissionIsNamed(t *testing.T) {
 	s := startMoto(t)
 	_, err := s.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String("nobody's")})
 	if err == nil {

@@ -74,7 +74,7 @@ func (s *signer) write(key string, logs map[string]string) {
 	s.put(key, packed(text), map[string]string{"signature": s.previousSignature, "signature-algorithm": "SHA256withRSA"})
 }
 
-func TestDigestFilesVouchForLogFiles(t *testing.T) {
+func TestMotoDigestFilesVouchForLogFiles(t *testing.T) {
 	s := &signer{site: startMoto(t)}
 	var err error
 	if s.private, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {

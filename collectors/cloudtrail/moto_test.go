@@ -202,7 +202,7 @@ func quoted(text string) string {
 	return string(out)
 }
 
-func TestQueueIsReadInEveryEnvelope(t *testing.T) {
+func TestMotoQueueIsReadInEveryEnvelope(t *testing.T) {
 	s := startMoto(t)
 	attributes, err := s.sqs.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &s.queueURL, AttributeNames: []sqstypes.QueueAttributeName{"QueueArn"}})
 	if err != nil {
@@ -277,7 +277,7 @@ func (c *closed) Publish(ctx context.Context, messages ...stream.Message) error 
 	return c.Broker.Publish(ctx, messages...)
 }
 
-func TestMessageIsDeletedAfterItsEventsArePublished(t *testing.T) {
+func TestMotoMessageIsDeletedAfterItsEventsArePublished(t *testing.T) {
 	s := startMoto(t)
 	for i := range 3 {
 		s.put(key("eu-west-1", "2026/10/02", strconv.Itoa(i)), trail(fmt.Sprint("id-", i)), nil)
@@ -336,7 +336,7 @@ func (c *counting) count(call string) int {
 	return c.calls["AmazonSQS."+call]
 }
 
-func TestMessageStaysHiddenWhileItIsWorkedOn(t *testing.T) {
+func TestMotoMessageStaysHiddenWhileItIsWorkedOn(t *testing.T) {
 	s := startMoto(t)
 	requests := &counting{calls: map[string]int{}}
 	far := *s.cloud
@@ -360,7 +360,7 @@ func TestMessageStaysHiddenWhileItIsWorkedOn(t *testing.T) {
 	}
 }
 
-func TestMessageWhoseObjectCanNotBeReadComesAgain(t *testing.T) {
+func TestMotoMessageWhoseObjectCanNotBeReadComesAgain(t *testing.T) {
 	s := startMoto(t)
 	s.send(`{"s3Bucket":"trail","s3ObjectKey":["a.json","b.json"]}`)
 	q := newQueue(s.cloud, QueueConfig{URL: s.queueURL, Visibility: time.Minute}, nil, func(err error) {

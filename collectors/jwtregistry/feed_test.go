@@ -45,8 +45,6 @@ func (r *registry) add(n int) {
 	}
 }
 
-func (r *registry) set(status int) { r.mu.Lock(); defer r.mu.Unlock(); r.status = status }
-
 func (r *registry) queries() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -105,11 +105,11 @@ func TestAlgorithmsOutsideTheListAreRefused(t *testing.T) {
 		algorithms []string
 		want       signature
 	}{{nil, signatureWrong}, {[]string{"RS512"}, signatureRight}} {
-		keys, err := NewKeySet(JWKSConfig{File: "/dev/null", Algorithms: c.algorithms}, nil, nil)
+		_, err := NewKeySet(JWKSConfig{File: "/dev/null", Algorithms: c.algorithms}, nil, nil)
 		if err == nil {
 			t.Fatal("an empty set was accepted")
 		}
-		keys, err = NewKeySet(JWKSConfig{URL: "http://127.0.0.1:1/", Algorithms: c.algorithms}, nil, nil)
+		keys, err := NewKeySet(JWKSConfig{URL: "http://127.0.0.1:1/", Algorithms: c.algorithms}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

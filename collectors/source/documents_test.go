@@ -34,7 +34,7 @@ func split(t testing.TB, r io.Reader, max int, keys ...string) (texts []string, 
 			texts, lines = append(texts, text), append(lines, line)
 		}
 		if err != nil {
-			if again, err := d.Next(); err != io.EOF || again.Length != 0 || again.Partial {
+			if again, err := d.Next(); !errors.Is(err, io.EOF) || again.Length != 0 || again.Partial {
 				t.Fatalf("after the end: %v, %v", again, err)
 			}
 			return texts, lines

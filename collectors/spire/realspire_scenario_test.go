@@ -29,7 +29,7 @@ func find(s *realSPIRE, broker *sourcetest.Broker, what string, ok func(ev *leas
 	return found
 }
 
-func TestRealServer(t *testing.T) {
+func TestRealSPIREServer(t *testing.T) {
 	for _, form := range []string{"json", "text"} {
 		t.Run(form, func(t *testing.T) { realScenario(t, form) })
 	}
@@ -118,7 +118,7 @@ func realScenario(t *testing.T, form string) {
 	})
 }
 
-func TestRealServerOverTLS(t *testing.T) {
+func TestRealSPIREServerOverTLS(t *testing.T) {
 	s := startSPIRE(t, "json")
 	id := s.entry("collector")
 	s.until("the collector's SVID is there", func() bool { return len(s.workload()) == 1 })

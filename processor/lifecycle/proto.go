@@ -103,6 +103,7 @@ type Holder struct {
 
 // Principal and Labels of the credentials that share the holder.
 func (h *Holder) Principal() string         { return h.principal }
+// Labels of the issuance, not to be changed.
 func (h *Holder) Labels() map[string]string { return h.labels }
 
 // Pack gives the state without its key and holder, for a process that keeps both: many credentials share one Holder.

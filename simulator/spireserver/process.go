@@ -82,7 +82,7 @@ func (p *process) end() {
 
 // why a process ended before it was ready.
 func (p *process) why() error {
-	return fmt.Errorf("%s ended before it was ready (%v): %s", p.name, p.exitErr, &p.last)
+	return fmt.Errorf("%s ended before it was ready (%w): %s", p.name, p.exitErr, p.last.String())
 }
 
 const tailBytes = 2048

@@ -29,7 +29,7 @@ func started(t *testing.T) *Server {
 	return s
 }
 
-func TestAgentGetsTheSVIDOfItsEntry(t *testing.T) {
+func TestRealSPIREAgentGetsTheSVIDOfItsEntry(t *testing.T) {
 	s := started(t)
 	agent, err := s.StartAgent(t.Context(), "spiffe://example.org/node")
 	if err != nil {

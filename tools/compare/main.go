@@ -59,7 +59,7 @@ func run(ctx context.Context, path string, n int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "%d records of %d bytes, one core each, the quickest of three rounds\n", len(records), size)
+	fmt.Printf("%d records of %d bytes, one core each, the quickest of three rounds\n", len(records), size)
 	var ours, bare, theirs time.Duration
 	for range 3 {
 		ours = quicker(ours, timed(func() { decode(records) }))
