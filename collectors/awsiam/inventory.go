@@ -20,7 +20,7 @@ import (
 // AWS_PROFILE, web identity, instance profile), which need iam:GetAccountAuthorizationDetails.
 type Config struct {
 	// Instance names the account in keys, as that of the collector beside it. Default "default".
-	Instance string `yaml:"instance"`
+	Instance string `yaml:"-"`
 	// Files are snapshots as `aws iam get-account-authorization-details` writes them, for where the API is out of reach:
 	// read again when they change. Default none: the API is asked.
 	Files []string `yaml:"files"`

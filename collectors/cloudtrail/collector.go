@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 
+	"github.com/leastwise/leastwise/collectors/awsiam"
 	"github.com/leastwise/leastwise/collectors/collect"
 )
 
@@ -15,6 +16,7 @@ type Collector struct {
 	*collect.Collector
 	cfg  Config
 	deps collect.Deps
+	iam  *awsiam.Inventory // nil if none is configured
 }
 
 // New checks the configuration. It does not touch the log or the network.
@@ -37,6 +39,13 @@ func New(cfg Config, deps collect.Deps) (*Collector, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cloudtrail_collector: %w", err)
 	}
+	if cfg.IAM != nil {
+		iam := *cfg.IAM
+		iam.Instance = cfg.Instance
+		if c.iam, err = awsiam.New(iam, c.Collector); err != nil {
+			return nil, fmt.Errorf("cloudtrail_collector: iam: %w", err)
+		}
+	}
 	return c, nil
 }
 
@@ -47,7 +56,11 @@ func (c *Collector) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cloudtrail collector: %w", err)
 	}
-	return c.Collector.Run(ctx, newFeed(from, c.cfg.MaxRecordBytes))
+	feed := newFeed(from, c.cfg.MaxRecordBytes)
+	if c.iam != nil {
+		return c.Collector.Run(ctx, feed, c.iam.Run)
+	}
+	return c.Collector.Run(ctx, feed)
 }
 
 func (c *Collector) finder(ctx context.Context) (finder, error) {

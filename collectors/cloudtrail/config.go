@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/leastwise/leastwise/collectors/awsiam"
 )
 
 // Config is the section cloudtrail_collector. One of path, bucket and queue says where the log files are.
@@ -21,6 +23,8 @@ type Config struct {
 	AWS AWSConfig `yaml:"aws"`
 	// Digests verifies the trail's digest files, as they come with bucket and queue. Optional.
 	Digests *DigestConfig `yaml:"digests"`
+	// IAM tells what users and roles are granted, by snapshots of the account's IAM. Optional: without it scope is unknown.
+	IAM *awsiam.Config `yaml:"iam"`
 	// Poll is how often the directory or the bucket is looked at again. Default 30s; for a bucket 1m.
 	Poll time.Duration `yaml:"poll"`
 	// MaxRecordBytes is the longest record that is read. Default 8388608.
@@ -97,6 +101,8 @@ func (c Config) Validate() error {
 		return errors.New("queue: url: set the queue's URL, such as https://sqs.eu-central-1.amazonaws.com/111122223333/trail")
 	case c.Queue != nil && c.Queue.Visibility != 0 && (c.Queue.Visibility < 30*time.Second || c.Queue.Visibility > 12*time.Hour):
 		return errors.New("queue: visibility must be between 30s and 12h")
+	case c.IAM != nil && c.IAM.Validate() != nil:
+		return fmt.Errorf("iam: %w", c.IAM.Validate())
 	case c.Digests != nil && c.Digests.PublicKeysFile == "":
 		return errors.New("digests: public_keys_file: set the file that holds the answer of `aws cloudtrail list-public-keys`")
 	case c.Digests != nil && c.Path != "":

@@ -102,7 +102,8 @@ type Holder struct {
 }
 
 // Principal and Labels of the credentials that share the holder.
-func (h *Holder) Principal() string         { return h.principal }
+func (h *Holder) Principal() string { return h.principal }
+
 // Labels of the issuance, not to be changed.
 func (h *Holder) Labels() map[string]string { return h.labels }
 

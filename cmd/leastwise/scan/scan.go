@@ -20,6 +20,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/leastwise/leastwise/collectors/awsiam"
+	"github.com/leastwise/leastwise/collectors/gcpaudit"
 	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/leastwise/leastwise/processor/catalog"
 	"github.com/leastwise/leastwise/processor/core"
@@ -62,8 +64,8 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
 	s := &scanner{opts: opts, seen: map[[16]byte]struct{}{}, decoders: map[string]source.Decoder{},
-		linker: identity.NewLinker(identity.New(), identity.Options{})}
-	s.core = core.New(core.Options{Grants: scope.NewGrants(), Heartbeat: 365 * 24 * time.Hour, Identities: s.linker.Graph()})
+		linker: identity.NewLinker(identity.New(), identity.Options{}), grants: scope.NewGrants(), assets: gcpaudit.NewAssets("")}
+	s.core = core.New(core.Options{Grants: s.grants, Heartbeat: 365 * 24 * time.Hour, Identities: s.linker.Graph()})
 	s.linker.ClaimCatalog(cat, opts.AsOf)
 	s.core.Catalog(cat)
 	s.core.Rules(engine.Current())
@@ -91,6 +93,8 @@ type scanner struct {
 	opts      Options
 	core      *core.Core
 	linker    *identity.Linker
+	grants    *scope.Grants
+	assets    *gcpaudit.Assets
 	decoders  map[string]source.Decoder
 	read      int64
 	seen      map[[16]byte]struct{}
@@ -146,6 +150,9 @@ func (s *scanner) file(ctx context.Context, path string, content io.Reader) (Inp
 		if err != nil && !errors.Is(err, io.EOF) {
 			return input, fmt.Errorf("read %s: %w", path, err)
 		}
+		if awsiam.Recognise(head) {
+			return s.snapshot(input, buffered)
+		}
 		if k, ok = guess(head); !ok {
 			s.opts.Warn("%s: not the log of a known source (known: %s); left out. Name it with --source if it is one.", path,
 				strings.Join(Sources(), ", "))
@@ -182,11 +189,34 @@ func (s *scanner) file(ctx context.Context, path string, content io.Reader) (Inp
 	}
 }
 
+// snapshot reads what AWS's IAM grants: no records, but the scope of those that others tell of.
+func (s *scanner) snapshot(input Input, content io.Reader) (Input, error) {
+	input.Source = "iam snapshot"
+	grants, err := awsiam.Read(content, "", time.Now())
+	if err != nil {
+		input.Records++
+		s.deadLetter(&input, input.Path, &source.Malformed{Reason: source.ReasonMalformed, Detail: err.Error()})
+		return input, nil
+	}
+	s.opts.Warn("%s: taken for a snapshot of AWS's IAM", input.Path)
+	for _, grant := range grants {
+		s.grants.Put(grant)
+	}
+	return input, nil
+}
+
+// fact takes what a record says of grants.
+func (s *scanner) fact(fact *pb.Fact) {
+	if grant := fact.GetGrant(); grant != nil {
+		s.grants.Put(grant)
+	}
+}
+
 // decoder is one for all files of a source: what one file tells of a token helps to read another.
 func (s *scanner) decoder(k kind) source.Decoder {
 	d := s.decoders[k.name]
 	if d == nil {
-		d = k.decoder()
+		d = k.decoder(s)
 		s.decoders[k.name] = d
 	}
 	return d
@@ -282,6 +312,9 @@ func (s *scanner) finish(ctx context.Context) (*Report, error) {
 	asOf := s.opts.AsOf.UnixNano()
 	if s.opts.AsOf.IsZero() {
 		asOf = s.newest
+	}
+	for _, fact := range s.assets.Facts(lifecycle.Time(asOf)) {
+		s.fact(fact)
 	}
 	findings := map[string]*pb.Decision{}
 	for {

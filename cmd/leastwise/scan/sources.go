@@ -18,20 +18,22 @@ import (
 // kind is a source that scan reads.
 type kind struct {
 	name      string
-	decoder   func() source.Decoder
+	decoder   func(s *scanner) source.Decoder
 	records   func(r io.Reader, max int) source.Reader
 	recognise func(record []byte) bool
 }
 
 // kinds in the order in which their names are told.
 var kinds = []kind{
-	{vault.System, func() source.Decoder { return vault.NewDecoder(vault.Options{}) }, vault.Records, vault.Recognise},
-	{cloudtrail.System, func() source.Decoder { return cloudtrail.NewDecoder(cloudtrail.Options{}) }, cloudtrail.Records, cloudtrail.Recognise},
-	{gcpaudit.System, func() source.Decoder { return gcpaudit.NewDecoder(gcpaudit.Options{}) }, gcpaudit.Records, gcpaudit.Recognise},
-	{spire.System, func() source.Decoder { return spire.NewDecoder(spire.Options{}) }, spire.Records, spire.Recognise},
-	{certlog.System, func() source.Decoder { return certlog.NewDecoder(certlog.Options{}) }, certlog.Records, certlog.Recognise},
-	{jwtregistry.System, func() source.Decoder { return jwtregistry.NewDecoder(jwtregistry.Options{}) }, jwtregistry.Records, jwtregistry.Recognise},
-	{agentusage.System, func() source.Decoder { return agentusage.NewDecoder(agentusage.Options{}) }, agentusage.Records, agentusage.Recognise},
+	{vault.System, func(*scanner) source.Decoder { return vault.NewDecoder(vault.Options{}) }, vault.Records, vault.Recognise},
+	{cloudtrail.System, func(*scanner) source.Decoder { return cloudtrail.NewDecoder(cloudtrail.Options{}) }, cloudtrail.Records, cloudtrail.Recognise},
+	{gcpaudit.System, func(s *scanner) source.Decoder {
+		return gcpaudit.NewDecoder(gcpaudit.Options{Facts: s.fact, Assets: s.assets})
+	}, gcpaudit.Records, gcpaudit.Recognise},
+	{spire.System, func(*scanner) source.Decoder { return spire.NewDecoder(spire.Options{}) }, spire.Records, spire.Recognise},
+	{certlog.System, func(*scanner) source.Decoder { return certlog.NewDecoder(certlog.Options{}) }, certlog.Records, certlog.Recognise},
+	{jwtregistry.System, func(*scanner) source.Decoder { return jwtregistry.NewDecoder(jwtregistry.Options{}) }, jwtregistry.Records, jwtregistry.Recognise},
+	{agentusage.System, func(*scanner) source.Decoder { return agentusage.NewDecoder(agentusage.Options{}) }, agentusage.Records, agentusage.Recognise},
 }
 
 // Sources are the names that --source takes.
