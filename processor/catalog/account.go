@@ -21,6 +21,15 @@ const (
 	gcpMember = "serviceAccount:"
 )
 
+// agentID is the agent's id if the source vouches for it. In CloudTrail it is a tag that whoever assumes a role gives the
+// session: it proves nothing.
+func (q *Query) agentID() string {
+	if q.Source == "cloudtrail" {
+		return ""
+	}
+	return q.Labels[agentLabel]
+}
+
 // ServiceAccountUser is the user name of a Kubernetes service account.
 func ServiceAccountUser(namespace, name string) string {
 	return accountPrefix + namespace + ":" + name

@@ -152,6 +152,7 @@ func TestServiceAccountsAndAgentIDsAreRecognized(t *testing.T) {
 		"account in a policy":         {Query{Principal: "gcp/default/member/serviceAccount:in@proj.iam.gserviceaccount.com"}, "cloud"},
 		"agent id as principal":       {Query{Principal: "agentusage/default/agent/77"}, "cloud"},
 		"agent id as label":           {Query{Labels: map[string]string{"agent_id": "77"}}, "cloud"},
+		"agent id as a session tag":   {Query{Source: "cloudtrail", Labels: map[string]string{"agent_id": "77"}}, ""},
 		"that id of another type":     {Query{Principal: "agentusage/default/user/77"}, ""},
 		"another label of that value": {Query{Labels: map[string]string{"shard": "77"}}, ""},
 	} {

@@ -156,7 +156,7 @@ func (r *rule) matches(q *Query, principalType, principalID string) bool {
 			return false
 		}
 	case "agent":
-		if (principalType != "agent" || principalID != r.principal) && q.Labels[agentLabel] != r.principal {
+		if (principalType != "agent" || principalID != r.principal) && q.agentID() != r.principal {
 			return false
 		}
 	case "spiffe", "aws":
@@ -215,7 +215,7 @@ func (c *Catalog) find(q *Query, found []*rule) []*rule {
 		}
 	}
 	if c.agentIDs {
-		if id := q.Labels[agentLabel]; id != "" {
+		if id := q.agentID(); id != "" {
 			look(anchor{'p', id, ""})
 		}
 	}
