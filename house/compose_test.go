@@ -184,6 +184,9 @@ func TestComposeRunsOurBinariesWithFlagsAndConfigurationTheyTake(t *testing.T) {
 			t.Errorf("%s: Dockerfile has no stage\n%s", name, stage)
 		}
 		main := regexp.MustCompile(`(?m)^main_` + name + ` +:= (\S+)$`).FindStringSubmatch(makefile)
+		if source, ok := strings.CutPrefix(name, "collector-"); ok && regexp.MustCompile(`(?m)^SOURCES +:=.* ?\b`+source+`\b`).MatchString(makefile) {
+			main = []string{"", "./collectors/cmd/" + name}
+		}
 		if main == nil {
 			t.Errorf("%s: Makefile does not build it", name)
 			continue

@@ -325,6 +325,7 @@ func (c *Collector) beat(ctx context.Context) error {
 func (c *Collector) heartbeat() stream.Message {
 	beat := &leastwisev1.Heartbeat{Source: c.opts.Source, Instance: c.opts.Instance, At: timestamppb.New(c.Now()),
 		Records: c.records.Load(), Events: c.events.Load(), DeadLetters: c.deadLetters.Load(), Unknown: c.unknown.Load()}
+	beat.Blind = c.Trouble("log") != ""
 	if at := c.lastRecord.Load(); at > 0 {
 		beat.LastRecordAt = timestamppb.New(time.Unix(0, at))
 	}

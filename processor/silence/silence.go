@@ -69,7 +69,7 @@ func (t *Tracker) Beat(b *pb.Heartbeat) {
 		return
 	}
 	s.beat = at
-	if s.trouble = b.Trouble; s.trouble == "" {
+	if s.trouble = b.Trouble; !b.Blind { // an inventory that lacks a permission leaves the log as it is
 		s.troubled = 0
 	} else if s.troubled == 0 {
 		s.troubled = at

@@ -15,7 +15,7 @@ var start = time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 func watched(t *Tracker, end, gap time.Duration, trouble string) {
 	for at := time.Duration(0); at <= end; at += time.Minute {
 		t.Beat(&pb.Heartbeat{Source: "vault", Instance: "main", At: timestamppb.New(start.Add(at)),
-			LastRecordAt: timestamppb.New(start.Add(at - at%gap)), Trouble: trouble})
+			LastRecordAt: timestamppb.New(start.Add(at - at%gap)), Trouble: trouble, Blind: trouble == "disk"})
 	}
 }
 
@@ -37,6 +37,7 @@ func TestASourceIsSilentPastItsUsualRhythm(t *testing.T) {
 		"its collector is gone":            {2 * day, time.Minute, "", 0, 6 * time.Minute, "no heartbeat"},
 		"its collector was just slow":      {2 * day, time.Minute, "", 0, 4 * time.Minute, ""},
 		"its collector can not read":       {2 * day, time.Minute, "disk", 0, 0, "disk"},
+		"its inventory lacks a permission": {2 * day, time.Minute, "inventory", 0, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tracker := New()
@@ -61,7 +62,7 @@ func TestASourceIsSilentPastItsUsualRhythm(t *testing.T) {
 func TestAnOldHeartbeatChangesNothing(t *testing.T) {
 	tracker := New()
 	beat := func(at time.Duration, trouble string) {
-		tracker.Beat(&pb.Heartbeat{Source: "vault", At: timestamppb.New(start.Add(at)), Trouble: trouble})
+		tracker.Beat(&pb.Heartbeat{Source: "vault", At: timestamppb.New(start.Add(at)), Trouble: trouble, Blind: trouble != ""})
 	}
 	beat(time.Minute, "")
 	beat(0, "disk")

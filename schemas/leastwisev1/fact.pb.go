@@ -521,9 +521,10 @@ type Rule struct {
 	Deny bool `protobuf:"varint,3,opt,name=deny,proto3" json:"deny,omitempty"`
 	// Action patterns. AWS: Action. GCP: permissions of a custom role.
 	Actions []string `protobuf:"bytes,4,rep,name=actions,proto3" json:"actions,omitempty"`
-	// AWS: NotAction; then actions is empty.
+	// AWS: NotAction; then actions is empty. GCP: a deny rule's exceptions.
 	NotActions []string `protobuf:"bytes,5,rep,name=not_actions,json=notActions,proto3" json:"not_actions,omitempty"`
-	// AWS: Resource patterns. Empty with not_resources empty: the resource that the policy stands on.
+	// AWS: Resource patterns. Empty with not_resources empty: the resource that the policy stands on. GCP: the resources
+	// that a deny rule is attached to; empty: all.
 	Resources []string `protobuf:"bytes,6,rep,name=resources,proto3" json:"resources,omitempty"`
 	// AWS: NotResource.
 	NotResources []string `protobuf:"bytes,7,rep,name=not_resources,json=notResources,proto3" json:"not_resources,omitempty"`
@@ -631,8 +632,10 @@ type Heartbeat struct {
 	Events       uint64                 `protobuf:"varint,6,opt,name=events,proto3" json:"events,omitempty"`
 	DeadLetters  uint64                 `protobuf:"varint,7,opt,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty"`
 	Unknown      uint64                 `protobuf:"varint,8,opt,name=unknown,proto3" json:"unknown,omitempty"`
-	// What keeps the source from reading, in one sentence; empty if nothing does.
-	Trouble       string `protobuf:"bytes,9,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	// What keeps the collector from its work, in one sentence; empty if nothing does.
+	Trouble string `protobuf:"bytes,9,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	// The log itself can not be read: what it tells from now on is not known.
+	Blind         bool `protobuf:"varint,10,opt,name=blind,proto3" json:"blind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -728,6 +731,13 @@ func (x *Heartbeat) GetTrouble() string {
 		return x.Trouble
 	}
 	return ""
+}
+
+func (x *Heartbeat) GetBlind() bool {
+	if x != nil {
+		return x.Blind
+	}
+	return false
 }
 
 // DeadLetter is a record that could not be read. It carries no secret: the excerpt is the shape, not the text.
@@ -911,7 +921,7 @@ const file_leastwise_v1_fact_proto_rawDesc = "" +
 	"notActions\x12\x1c\n" +
 	"\tresources\x18\x06 \x03(\tR\tresources\x12#\n" +
 	"\rnot_resources\x18\a \x03(\tR\fnotResources\x12 \n" +
-	"\vconditional\x18\b \x01(\bR\vconditional\"\xb6\x02\n" +
+	"\vconditional\x18\b \x01(\bR\vconditional\"\xcc\x02\n" +
 	"\tHeartbeat\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12*\n" +
@@ -921,7 +931,9 @@ const file_leastwise_v1_fact_proto_rawDesc = "" +
 	"\x06events\x18\x06 \x01(\x04R\x06events\x12!\n" +
 	"\fdead_letters\x18\a \x01(\x04R\vdeadLetters\x12\x18\n" +
 	"\aunknown\x18\b \x01(\x04R\aunknown\x12\x18\n" +
-	"\atrouble\x18\t \x01(\tR\atrouble\"\xa3\x02\n" +
+	"\atrouble\x18\t \x01(\tR\atrouble\x12\x14\n" +
+	"\x05blind\x18\n" +
+	" \x01(\bR\x05blind\"\xa3\x02\n" +
 	"\n" +
 	"DeadLetter\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
