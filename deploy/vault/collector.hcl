@@ -9,6 +9,12 @@ path "auth/token/lookup-accessor" { capabilities = ["update"] }
 # name them as the audit log does
 path "sys/audit-hash/file" { capabilities = ["update"] }
 
+# list token roles
+path "auth/token/roles" { capabilities = ["list"] }
+
+# know whether tokens of a role have a parent
+path "auth/token/roles/*" { capabilities = ["read"] }
+
 # know what policies permit
 path "sys/policies/acl/*" { capabilities = ["read"] }
 

@@ -68,6 +68,8 @@ func (c Config) CollectorPolicyHCL() string {
 		{path: "auth/token/accessors", caps: []string{"list", "sudo"}, step: "list live tokens"},
 		{path: "auth/token/lookup-accessor", caps: []string{"update"}, step: "times, policies and role of a token"},
 		{path: "sys/audit-hash/" + c.AuditDevice, caps: []string{"update"}, step: "name them as the audit log does"},
+		{path: "auth/token/roles", caps: []string{"list"}, step: "list token roles"},
+		{path: "auth/token/roles/*", caps: []string{"read"}, step: "know whether tokens of a role have a parent"},
 		{path: "sys/policies/acl/*", caps: []string{"read"}, step: "know what policies permit"},
 		{path: "auth/token/lookup-self", caps: []string{"read"}, step: "see the own token"},
 		{path: "auth/token/renew-self", caps: []string{"update"}, step: "renew the own token"},
