@@ -2,8 +2,10 @@ package processor
 
 import (
 	"context"
+	"sync"
 	"time"
 
+	"github.com/leastwise/leastwise/internal/daemon"
 	"github.com/leastwise/leastwise/internal/stream"
 	"github.com/leastwise/leastwise/processor/record"
 	"github.com/leastwise/leastwise/schemas"
@@ -13,8 +15,11 @@ import (
 // followFacts keeps grants and identities current, and copies facts to ClickHouse. Partitions start only after all facts that
 // were there are known, so that no scope is taken for unknown because of a restart.
 func (p *Processor) followFacts(ctx context.Context) error {
-	var batch record.Facts
-	flushed := p.deps.Env.Now()
+	writer := factWriter{p: p}
+	return daemon.Together(ctx, writer.run, func(ctx context.Context) error { return p.readFacts(ctx, &writer) })
+}
+
+func (p *Processor) readFacts(ctx context.Context, writer *factWriter) error {
 	return p.deps.Stream.Follow(ctx, schemas.TopicIdentity, func() { close(p.ready) }, func(m stream.Message) error {
 		if len(m.Value) == 0 {
 			return nil // a tombstone of compaction
@@ -37,16 +42,55 @@ func (p *Processor) followFacts(ctx context.Context) error {
 			p.metrics.heartbeat(beat)
 			p.silence.Beat(beat)
 		}
-		batch.Add(&fact)
-		now := p.deps.Env.Now()
+		return writer.add(ctx, &fact)
+	})
+}
+
+// factWriter copies facts to ClickHouse a few times a second. A crash before it loses nothing: the topic is read from its
+// start.
+type factWriter struct {
+	p     *Processor
+	mu    sync.Mutex // guards batch
+	batch record.Facts
+}
+
+const (
+	factsEvery  = 250 * time.Millisecond
+	factsAtMost = 10_000
+)
+
+// add queues a fact, and writes at once when enough wait: that is the back-pressure.
+func (w *factWriter) add(ctx context.Context, fact *pb.Fact) error {
+	w.mu.Lock()
+	w.batch.Add(fact)
+	full := w.batch.Len() >= factsAtMost
+	w.mu.Unlock()
+	if full {
+		return w.flush(ctx)
+	}
+	return nil
+}
+
+func (w *factWriter) flush(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.batch.Len() == 0 {
+		return nil
+	}
+	return w.p.persist(ctx, "write facts", func(ctx context.Context) error { return w.batch.Flush(ctx, w.p.deps.Store) })
+}
+
+func (w *factWriter) run(ctx context.Context) error {
+	ticker := time.NewTicker(factsEvery)
+	defer ticker.Stop()
+	for {
 		select {
-		case <-p.ready: // live: facts are few, so each is written as it comes
-		default:
-			if batch.Len() < 10_000 && now.Sub(flushed) < time.Second {
-				return nil
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			if err := w.flush(ctx); err != nil {
+				return err
 			}
 		}
-		flushed = now
-		return p.persist(ctx, "write facts", func(ctx context.Context) error { return batch.Flush(ctx, p.deps.Store) })
-	})
+	}
 }
