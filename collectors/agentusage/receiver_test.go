@@ -35,7 +35,7 @@ import (
 func listening(t *testing.T, broker *sourcetest.Broker, cfg OTLPConfig) (c *Collector, stop func()) {
 	t.Helper()
 	cfg.HTTP, cfg.GRPC = "127.0.0.1:0", "127.0.0.1:0"
-	stop = sourcetest.Start(t, broker, t.TempDir(), func(deps collect.Deps) (sourcetest.Runner, error) {
+	stop = sourcetest.Start(t, broker, t.TempDir(), func(deps collect.Deps) (collect.Runner, error) {
 		var err error
 		c, err = New(Config{OTLP: &cfg, BatchWait: 20 * time.Millisecond}, deps)
 		return c, err
@@ -193,7 +193,7 @@ func TestAnExportIsNotAcceptedBeforeItIsPublished(t *testing.T) {
 func TestAnExportLargerThanABatchIsAnsweredAfterItsLastRecord(t *testing.T) {
 	broker := &sourcetest.Broker{}
 	var c *Collector
-	sourcetest.Start(t, broker, t.TempDir(), func(deps collect.Deps) (sourcetest.Runner, error) {
+	sourcetest.Start(t, broker, t.TempDir(), func(deps collect.Deps) (collect.Runner, error) {
 		var err error
 		c, err = New(Config{OTLP: &OTLPConfig{HTTP: "127.0.0.1:0"}, BatchRecords: 7, BatchWait: 5 * time.Millisecond}, deps)
 		return c, err
@@ -293,7 +293,7 @@ func TestAFileIsReadOnFromTheCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	build := func(deps collect.Deps) (sourcetest.Runner, error) {
+	build := func(deps collect.Deps) (collect.Runner, error) {
 		return New(Config{File: file, BatchWait: 5 * time.Millisecond}, deps)
 	}
 	write("1")

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 
+	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/rfc6962"
 )
@@ -76,26 +76,7 @@ func (s *state) save(path string) error {
 	if err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("write checkpoint: %w", err)
-	}
-	file, err := os.CreateTemp(dir, filepath.Base(path)+".new-*")
-	if err != nil {
-		return fmt.Errorf("write checkpoint: %w", err)
-	}
-	_, err = file.Write(append(text, '\n'))
-	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write checkpoint: %w", errors.Join(err, os.Remove(file.Name())))
-	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("write checkpoint: %w", err)
-	}
-	if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
+	if err := source.ReplaceFile(path, append(text, '\n')); err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	return nil

@@ -37,7 +37,7 @@ func newSite(t *testing.T, verify string, logs ...LogConfig) *site {
 
 func (s *site) start() (stop func()) {
 	s.t.Helper()
-	return sourcetest.Start(s.t, s.broker, s.dir, func(deps collect.Deps) (sourcetest.Runner, error) { return New(s.cfg, deps) })
+	return sourcetest.Start(s.t, s.broker, s.dir, func(deps collect.Deps) (collect.Runner, error) { return New(s.cfg, deps) })
 }
 
 // drive reads the feed without the pauses that a collector makes after an error.

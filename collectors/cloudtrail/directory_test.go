@@ -206,7 +206,7 @@ func TestCollectorReadsADirectory(t *testing.T) {
 	broker := &sourcetest.Broker{}
 	broker.Fail(1)
 	run := func(broker *sourcetest.Broker) func() {
-		return sourcetest.Start(t, broker, data, func(deps collect.Deps) (sourcetest.Runner, error) { return New(cfg, deps) })
+		return sourcetest.Start(t, broker, data, func(deps collect.Deps) (collect.Runner, error) { return New(cfg, deps) })
 	}
 	stop := run(broker)
 	want := bytes.Count(readTestdata(t, "events.golden"), []byte("\n"))

@@ -169,7 +169,7 @@ func (s *site) queued() (visible, hidden int) {
 func (s *site) start(broker *sourcetest.Broker, dir string, cfg Config) (stop func()) {
 	s.t.Helper()
 	cfg.AWS, cfg.BatchWait = s.aws(), time.Second
-	return sourcetest.Start(s.t, broker, dir, func(deps collect.Deps) (sourcetest.Runner, error) { return New(cfg, deps) })
+	return sourcetest.Start(s.t, broker, dir, func(deps collect.Deps) (collect.Runner, error) { return New(cfg, deps) })
 }
 
 func (s *site) startQueue(broker *sourcetest.Broker, dir string) (stop func()) {

@@ -23,7 +23,7 @@ var layouts = []string{
 
 // parseTime reads a time in UTC. Years outside 1970 to 9999, which a timestamp message can not hold, are no times.
 func parseTime(text []byte) (time.Time, bool) {
-	if t, ok := parseUTC(text); ok {
+	if t, ok := jsonrecord.UTC(text); ok {
 		return t, true
 	}
 	if len(text) < 14 || len(text) > 48 {
@@ -46,34 +46,6 @@ func timeOf(v *fastjson.Value) (time.Time, bool) {
 		return parseTime(text)
 	}
 	return jsonrecord.Time(v)
-}
-
-// parseUTC is the quick way for 2006-01-02T15:04:05Z; the ends of months are left to time.Parse.
-func parseUTC(text []byte) (time.Time, bool) {
-	if len(text) != 20 || text[19] != 'Z' || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':' {
-		return time.Time{}, false
-	}
-	year, ok1 := digits(text[0:4])
-	month, ok2 := digits(text[5:7])
-	day, ok3 := digits(text[8:10])
-	hour, ok4 := digits(text[11:13])
-	minute, ok5 := digits(text[14:16])
-	second, ok6 := digits(text[17:19])
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 ||
-		year < 1970 || month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || second > 59 {
-		return time.Time{}, false
-	}
-	return time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC), true
-}
-
-func digits(text []byte) (n int, ok bool) {
-	for _, c := range text {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + int(c-'0')
-	}
-	return n, true
 }
 
 func timestamp(t time.Time) *timestamppb.Timestamp {

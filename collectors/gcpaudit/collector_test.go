@@ -41,7 +41,7 @@ func queue(t *testing.T) *pstest.Server {
 
 func start(t *testing.T, broker *sourcetest.Broker, dir string, cfg Config) (stop func()) {
 	t.Helper()
-	return sourcetest.Start(t, broker, dir, func(deps collect.Deps) (sourcetest.Runner, error) { return New(cfg, deps) })
+	return sourcetest.Start(t, broker, dir, func(deps collect.Deps) (collect.Runner, error) { return New(cfg, deps) })
 }
 
 func acked(srv *pstest.Server) (n int) {

@@ -202,30 +202,11 @@ func (f *folder) commit(finished bool) func() error {
 		if err != nil {
 			return fmt.Errorf("write checkpoint: %w", err)
 		}
-		if err = os.MkdirAll(filepath.Dir(f.checkpoint), 0o700); err == nil {
-			err = replace(f.checkpoint, text)
-		}
-		if err != nil {
+		if err := source.ReplaceFile(f.checkpoint, text); err != nil {
 			return fmt.Errorf("write checkpoint: %w", err)
 		}
 		return nil
 	}
-}
-
-// replace a file, all or nothing.
-func replace(path string, text []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
-	}
-	return nil
 }
 
 func (f *folder) drop() {

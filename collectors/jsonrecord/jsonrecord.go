@@ -23,17 +23,8 @@ const futureSlack = 5 * time.Minute
 // Parse gives a record's object. What is none fails with a *source.Malformed. The value is valid until parser is used
 // again.
 func Parse(parser *fastjson.Parser, text []byte, max int) (*fastjson.Value, error) {
-	if max <= 0 {
-		max = source.DefaultMaxLine
-	}
-	switch {
-	case len(text) > max:
-		return nil, &source.Malformed{Reason: source.ReasonTooLong,
-			Detail: fmt.Sprintf("the record has %d bytes, more than the limit of %d", len(text), max)}
-	case bytes.IndexByte(text, 0) >= 0:
-		return nil, &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record holds NUL bytes"}
-	case !utf8.Valid(text):
-		return nil, &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record is not UTF-8"}
+	if bad := Refuse(text, max); bad != nil {
+		return nil, bad
 	}
 	root, err := parser.ParseBytes(text)
 	if err != nil {
@@ -45,6 +36,24 @@ func Parse(parser *fastjson.Parser, text []byte, max int) (*fastjson.Value, erro
 	return root, nil
 }
 
+// Refuse says why a text must not reach the parser, so that time and memory are bounded by its length; nil if it may. max
+// is the longest record in bytes; 0 is source.DefaultMaxLine.
+func Refuse(text []byte, max int) *source.Malformed {
+	if max <= 0 {
+		max = source.DefaultMaxLine
+	}
+	switch {
+	case len(text) > max:
+		return &source.Malformed{Reason: source.ReasonTooLong,
+			Detail: fmt.Sprintf("the record has %d bytes, more than the limit of %d", len(text), max)}
+	case bytes.IndexByte(text, 0) >= 0:
+		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record holds NUL bytes"}
+	case !utf8.Valid(text):
+		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record is not UTF-8"}
+	}
+	return nil
+}
+
 // Malformed is the error of a record that is not what it should be. The detail must not quote the record.
 func Malformed(detail string) *source.Malformed {
 	return &source.Malformed{Reason: source.ReasonMalformed, Detail: detail}
@@ -52,11 +61,11 @@ func Malformed(detail string) *source.Malformed {
 
 // unparsed tells what is wrong with a text that is not JSON. The parser's own message quotes the text: it is not used.
 func unparsed(text []byte) *source.Malformed {
+	if bad := TooDeep(text); bad != nil {
+		return bad
+	}
 	trimmed := bytes.TrimSpace(text)
 	switch {
-	case tooDeep(text):
-		return &source.Malformed{Reason: source.ReasonTooDeep,
-			Detail: fmt.Sprintf("the record nests deeper than %d levels", fastjson.MaxDepth)}
 	case len(trimmed) == 0:
 		return Malformed("the record is empty")
 	case trimmed[0] == '{' && trimmed[len(trimmed)-1] != '}':
@@ -65,8 +74,8 @@ func unparsed(text []byte) *source.Malformed {
 	return Malformed("the record is not JSON")
 }
 
-// tooDeep is whether brackets are nested deeper than the parser goes.
-func tooDeep(text []byte) bool {
+// TooDeep is the error of a text whose brackets are nested deeper than the parser goes; nil if they are not.
+func TooDeep(text []byte) *source.Malformed {
 	depth, quoted := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
@@ -80,13 +89,14 @@ func tooDeep(text []byte) bool {
 			quoted = true
 		case c == '{' || c == '[':
 			if depth++; depth > fastjson.MaxDepth {
-				return true
+				return &source.Malformed{Reason: source.ReasonTooDeep,
+					Detail: fmt.Sprintf("the record nests deeper than %d levels", fastjson.MaxDepth)}
 			}
 		case c == '}' || c == ']':
 			depth--
 		}
 	}
-	return false
+	return nil
 }
 
 // Event starts an event of a record: its id, its times, where it stood.

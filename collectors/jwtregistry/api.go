@@ -110,7 +110,7 @@ func (f *apiFeed) Read(ctx context.Context, limit int, wait time.Duration, take 
 func (p place) save(path string) error {
 	text, err := json.Marshal(p)
 	if err == nil {
-		err = replaceFile(path, append(text, '\n'))
+		err = source.ReplaceFile(path, append(text, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)

@@ -94,7 +94,7 @@ func (r *registry) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 func collecting(t *testing.T, broker *sourcetest.Broker, dir string, cfg Config) (stop func()) {
 	t.Helper()
 	cfg.BatchWait = 5 * time.Millisecond
-	return sourcetest.Start(t, broker, dir, func(deps collect.Deps) (sourcetest.Runner, error) { return New(cfg, deps) })
+	return sourcetest.Start(t, broker, dir, func(deps collect.Deps) (collect.Runner, error) { return New(cfg, deps) })
 }
 
 func secretFile(t *testing.T, text string) string {
@@ -179,7 +179,7 @@ func TestARegistryThatFailsIsAskedAgainAndHealthSaysWhy(t *testing.T) {
 	token := secretFile(t, "wrong")
 	broker := &sourcetest.Broker{}
 	var c *Collector
-	sourcetest.Start(t, broker, t.TempDir(), func(deps collect.Deps) (sourcetest.Runner, error) {
+	sourcetest.Start(t, broker, t.TempDir(), func(deps collect.Deps) (collect.Runner, error) {
 		var err error
 		c, err = New(Config{API: &APIConfig{URL: server.URL, TokenFile: token, Interval: time.Millisecond}}, deps)
 		return c, err
@@ -319,7 +319,7 @@ func TestTokensAreIntrospected(t *testing.T) {
 	cfg := Config{File: file, JWKS: &JWKSConfig{File: keySet}, BatchWait: 5 * time.Millisecond, Introspection: &IntrospectionConfig{
 		URL: server.URL, ClientIDFile: secretFile(t, "client/1"), ClientSecretFile: secretFile(t, "CANARY secret")}}
 	start := func(data string) (stop func()) {
-		return sourcetest.Start(t, broker, data, func(deps collect.Deps) (sourcetest.Runner, error) {
+		return sourcetest.Start(t, broker, data, func(deps collect.Deps) (collect.Runner, error) {
 			var err error
 			c, err = New(cfg, deps)
 			return c, err

@@ -9,12 +9,12 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/leastwise/leastwise/collectors/source"
 )
 
 // JWKSConfig says where an issuer's public keys are, and which algorithms it signs with.
@@ -220,29 +220,9 @@ func (k *KeySet) Refresh(ctx context.Context) error {
 	k.readAt = k.now()
 	k.mu.Unlock()
 	if k.cfg.Cache != "" {
-		if err := replaceFile(k.cfg.Cache, text); err != nil {
+		if err := source.ReplaceFile(k.cfg.Cache, text); err != nil {
 			return fmt.Errorf("keep JWK set: %w", err)
 		}
-	}
-	return nil
-}
-
-// replaceFile writes a file all or nothing.
-func replaceFile(path string, text []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
 	}
 	return nil
 }

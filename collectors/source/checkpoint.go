@@ -57,13 +57,14 @@ func (c *Checkpoint) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
-	if err := replaceFile(path, append(text, '\n')); err != nil {
+	if err := ReplaceFile(path, append(text, '\n')); err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	return nil
 }
 
-func replaceFile(path string, text []byte) error {
+// ReplaceFile writes a file all or nothing, and returns when that is on disk: a crash leaves the old or the new one.
+func ReplaceFile(path string, text []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

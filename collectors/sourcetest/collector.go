@@ -83,13 +83,8 @@ func snapshot[V any](b *Broker, from *map[string]V) map[string]V {
 	return out
 }
 
-// Runner is a collector.
-type Runner interface {
-	Run(ctx context.Context) error
-}
-
 // Start runs a collector over broker with dir as its data directory, until stop is called or the test ends.
-func Start(t *testing.T, broker *Broker, dir string, build func(collect.Deps) (Runner, error)) (stop func()) {
+func Start(t *testing.T, broker *Broker, dir string, build func(collect.Deps) (collect.Runner, error)) (stop func()) {
 	t.Helper()
 	log, err := daemon.NewLogger(t.Output(), "info", "text")
 	if err != nil {

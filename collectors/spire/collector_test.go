@@ -20,7 +20,7 @@ import (
 
 func run(t *testing.T, broker *sourcetest.Broker, dir string, cfg Config) (stop func()) {
 	t.Helper()
-	return sourcetest.Start(t, broker, dir, func(deps collect.Deps) (sourcetest.Runner, error) { return New(cfg, deps) })
+	return sourcetest.Start(t, broker, dir, func(deps collect.Deps) (collect.Runner, error) { return New(cfg, deps) })
 }
 
 func appendTo(t *testing.T, path string, text []byte) {

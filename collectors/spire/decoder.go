@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"time"
-	"unicode/utf8"
 
+	"github.com/leastwise/leastwise/collectors/jsonrecord"
 	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/leastwise/leastwise/schemas"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
@@ -127,14 +126,14 @@ func (d *Decoder) read(f *fields, line []byte) (form, *source.Malformed) {
 		return how, unparsed(line)
 	}
 	if len(f.level) == 0 {
-		return how, malformed("the record has no level: it is not a line of a SPIRE server's log")
+		return how, jsonrecord.Malformed("the record has no level: it is not a line of a SPIRE server's log")
 	}
 	return how, nil
 }
 
 // Decode implements source.Decoder.
 func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastwisev1.Event, error) {
-	if bad := d.inspect(rec.Bytes); bad != nil {
+	if bad := jsonrecord.Refuse(rec.Bytes, d.opts.MaxBytes); bad != nil {
 		return dst, bad
 	}
 	d.pending = d.pending[:0]
@@ -149,7 +148,7 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 	}
 	var err error
 	if e.at, err = parseTime(e.time); err != nil && e.how != formConsole {
-		return dst, malformed("the record has no time that can be read")
+		return dst, jsonrecord.Malformed("the record has no time that can be read")
 	}
 	switch what { // no function values: the fields stay on the stack
 	case tellsCall:
@@ -214,63 +213,21 @@ func tells(f *fields) telling {
 	return tellsNothing
 }
 
-func malformed(detail string) *source.Malformed {
-	return &source.Malformed{Reason: source.ReasonMalformed, Detail: detail}
-}
-
-// inspect refuses what must not reach a parser, so that time and memory are bounded by the length of the line.
-func (d *Decoder) inspect(text []byte) *source.Malformed {
-	switch {
-	case len(text) > d.opts.MaxBytes:
-		return &source.Malformed{Reason: source.ReasonTooLong,
-			Detail: fmt.Sprintf("the record has %d bytes, more than the limit of %d", len(text), d.opts.MaxBytes)}
-	case bytes.IndexByte(text, 0) >= 0:
-		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record holds NUL bytes"}
-	case !utf8.Valid(text):
-		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record is not UTF-8"}
-	}
-	return nil
-}
-
 // unparsed tells what is wrong with a text. The parser's own message quotes the text: it is not used.
 func unparsed(text []byte) *source.Malformed {
+	if bad := jsonrecord.TooDeep(text); bad != nil {
+		return bad
+	}
 	trimmed := bytes.TrimSpace(text)
 	switch {
-	case tooDeep(text):
-		return &source.Malformed{Reason: source.ReasonTooDeep,
-			Detail: fmt.Sprintf("the record nests deeper than %d levels", fastjson.MaxDepth)}
 	case len(trimmed) == 0:
-		return malformed("the record is empty")
+		return jsonrecord.Malformed("the record is empty")
 	case trimmed[0] != '{':
 		return errPair
 	case trimmed[len(trimmed)-1] != '}':
 		return &source.Malformed{Reason: source.ReasonTruncated, Detail: "the record is cut off"}
 	}
-	return malformed("the record is not JSON")
-}
-
-// tooDeep is whether brackets are nested deeper than the parser goes.
-func tooDeep(text []byte) bool {
-	depth, quoted := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted:
-			if c == '\\' {
-				i++
-			} else if c == '"' {
-				quoted = false
-			}
-		case c == '"':
-			quoted = true
-		case c == '{' || c == '[':
-			if depth++; depth > fastjson.MaxDepth {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
+	return jsonrecord.Malformed("the record is not JSON")
 }
 
 // block holds an event and what every event points to, so that they are one allocation.

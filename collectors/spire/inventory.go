@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/collectors/collect"
+	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/leastwise/leastwise/internal/stream"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
 	"github.com/spiffe/spire-api-sdk/proto/spire/api/types"
@@ -234,11 +235,7 @@ func (i *inventory) saveLinks() error {
 	if err != nil {
 		return fmt.Errorf("write links: %w", err)
 	}
-	path := i.linksPath()
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
-		return fmt.Errorf("write links: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := source.ReplaceFile(i.linksPath(), text); err != nil {
 		return fmt.Errorf("write links: %w", err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 
+	"github.com/leastwise/leastwise/collectors/jsonrecord"
 	"github.com/leastwise/leastwise/collectors/source"
 )
 
@@ -69,7 +70,7 @@ func colour(text []byte) ([]byte, bool) {
 }
 
 var (
-	errPair  = malformed("the line is neither JSON nor key=value text as a SPIRE server writes it")
+	errPair  = jsonrecord.Malformed("the line is neither JSON nor key=value text as a SPIRE server writes it")
 	errQuote = &source.Malformed{Reason: source.ReasonTruncated, Detail: "the line ends inside a quoted value"}
 )
 

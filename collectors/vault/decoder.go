@@ -4,17 +4,14 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"hash/maphash"
 	"strings"
-	"time"
-	"unicode/utf8"
 
+	"github.com/leastwise/leastwise/collectors/jsonrecord"
 	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/leastwise/leastwise/schemas"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
 	"github.com/valyala/fastjson"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // System is the first part of every key and the source of every event of this package.
@@ -35,9 +32,6 @@ const (
 	indexSpent           = 10
 	indexUnknown         = 15
 )
-
-// futureSlack is how far a record's time may lie after the reader's clock before the event is flagged.
-const futureSlack = 5 * time.Minute
 
 // Options of a Decoder. The zero value reads a log as Vault writes it by default.
 type Options struct {
@@ -88,7 +82,7 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 	if d.opts.Prefix != "" {
 		text = bytes.TrimPrefix(text, []byte(d.opts.Prefix))
 	}
-	if bad := d.inspect(text); bad != nil {
+	if bad := jsonrecord.Refuse(text, d.opts.MaxBytes); bad != nil {
 		return dst, bad
 	}
 	root, err := d.parser.ParseBytes(text)
@@ -96,21 +90,21 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 		return dst, unparsed(text)
 	}
 	if root.Type() != fastjson.TypeObject {
-		return dst, malformed("the record is JSON, but not an object")
+		return dst, jsonrecord.Malformed("the record is JSON, but not an object")
 	}
 	e := &d.entry
 	*e = entry{rec: rec}
 	var top top
 	root.GetObject().Visit(top.field)
 	if len(top.kind) == 0 {
-		return dst, malformed("the record has no type")
+		return dst, jsonrecord.Malformed("the record has no type")
 	}
 	known := string(top.kind) == "request" || string(top.kind) == "response"
 	if e.at, err = parseTime(top.time); err != nil && known {
-		return dst, malformed("the record has no time that can be read; omit_time must not be set on the audit device")
+		return dst, jsonrecord.Malformed("the record has no time that can be read; omit_time must not be set on the audit device")
 	}
 	if known && object(top.request) == nil {
-		return dst, malformed("the record has no request")
+		return dst, jsonrecord.Malformed("the record has no request")
 	}
 	if e.response = string(top.kind) == "response"; e.response {
 		e.reply.read(top.response)
@@ -166,65 +160,23 @@ func (e *entry) plainCall() bool {
 		!strings.HasPrefix(e.path, "auth/") && !strings.HasPrefix(e.path, "sys/")
 }
 
-func malformed(detail string) *source.Malformed {
-	return &source.Malformed{Reason: source.ReasonMalformed, Detail: detail}
-}
-
-// inspect refuses what must not reach the parser, so that time and memory are bounded by the length of the line.
-func (d *Decoder) inspect(text []byte) *source.Malformed {
-	switch {
-	case len(text) > d.opts.MaxBytes:
-		return &source.Malformed{Reason: source.ReasonTooLong,
-			Detail: fmt.Sprintf("the record has %d bytes, more than the limit of %d", len(text), d.opts.MaxBytes)}
-	case bytes.IndexByte(text, 0) >= 0:
-		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record holds NUL bytes"}
-	case !utf8.Valid(text):
-		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record is not UTF-8"}
-	}
-	return nil
-}
-
-// tooDeep is whether brackets are nested deeper than the parser goes.
-func tooDeep(text []byte) bool {
-	depth, quoted := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted:
-			if c == '\\' {
-				i++
-			} else if c == '"' {
-				quoted = false
-			}
-		case c == '"':
-			quoted = true
-		case c == '{' || c == '[':
-			if depth++; depth > fastjson.MaxDepth {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
-}
-
 // unparsed tells what is wrong with a text that is not JSON. The parser's own message quotes the text: it is not used.
 func unparsed(text []byte) *source.Malformed {
+	if bad := jsonrecord.TooDeep(text); bad != nil {
+		return bad
+	}
 	trimmed := bytes.TrimSpace(text)
 	switch {
-	case tooDeep(text):
-		return &source.Malformed{Reason: source.ReasonTooDeep,
-			Detail: fmt.Sprintf("the record nests deeper than %d levels", fastjson.MaxDepth)}
 	case len(trimmed) == 0:
-		return malformed("the record is empty")
+		return jsonrecord.Malformed("the record is empty")
 	case trimmed[0] == '<':
-		return malformed("the record looks like XML; set format=json on the audit device, jsonx is not read")
+		return jsonrecord.Malformed("the record looks like XML; set format=json on the audit device, jsonx is not read")
 	case trimmed[0] != '{':
-		return malformed("the record does not begin with {; if the audit device has a prefix, configure it here too")
+		return jsonrecord.Malformed("the record does not begin with {; if the audit device has a prefix, configure it here too")
 	case trimmed[len(trimmed)-1] != '}':
 		return &source.Malformed{Reason: source.ReasonTruncated, Detail: "the record is cut off"}
 	}
-	return malformed("the record is not JSON")
+	return jsonrecord.Malformed("the record is not JSON")
 }
 
 // recordID is request.id. Some help entries have none; then it is a hash of the line, and only the request line counts.
@@ -246,31 +198,9 @@ func (d *Decoder) unknown(e *entry, kind []byte) *leastwisev1.Event {
 	return ev
 }
 
-// block holds an event and what every event points to, so that they are one allocation.
-type block struct {
-	event              leastwisev1.Event
-	occurred, observed timestamppb.Timestamp
-	id                 [16]byte
-}
-
 // event starts an event of this record with what all of its events have in common.
 func (d *Decoder) event(e *entry, index uint32, kind leastwisev1.Event_Kind) *leastwisev1.Event {
-	b := &block{id: schemas.EventID(System, d.opts.Instance, e.id, index)}
-	ev := &b.event
-	ev.Id, ev.Kind, ev.Source, ev.Instance = b.id[:], kind, System, d.opts.Instance
-	ev.RecordId, ev.Index, ev.Position = e.id, index, e.rec.Position
-	if !e.at.IsZero() {
-		b.occurred.Seconds, b.occurred.Nanos = e.at.Unix(), int32(e.at.Nanosecond())
-		ev.OccurredAt = &b.occurred
-	}
-	if seen := e.rec.ObservedAt; !seen.IsZero() {
-		b.observed.Seconds, b.observed.Nanos = seen.Unix(), int32(seen.Nanosecond())
-		ev.ObservedAt = &b.observed
-		if e.at.Sub(seen) > futureSlack {
-			ev.Flag = leastwisev1.Event_FUTURE
-		}
-	}
-	return ev
+	return jsonrecord.Event(System, d.opts.Instance, e.id, index, kind, e.at, e.rec)
 }
 
 // keyKind is a type of credential or identity, as it stands in keys.

@@ -15,27 +15,25 @@ import (
 	"github.com/leastwise/leastwise/internal/daemon"
 )
 
-type runner interface{ Run(context.Context) error }
-
 // collectors are those that the configuration has a section for.
 func (cfg *Config) collectors(deps collect.Deps) (parts []func(context.Context) error, err error) {
-	add := func(wanted bool, build func() (runner, error)) {
+	add := func(wanted bool, build func() (collect.Runner, error)) {
 		if !wanted || err != nil {
 			return
 		}
-		var c runner
+		var c collect.Runner
 		if c, err = build(); err == nil {
 			parts = append(parts, c.Run)
 		} else {
 			err = fmt.Errorf("%w: %w", daemon.ErrConfig, err)
 		}
 	}
-	add(cfg.VaultCollector.File != "" || cfg.VaultCollector.Socket != "", func() (runner, error) { return vault.New(cfg.VaultCollector, deps) })
-	add(cfg.CloudTrailCollector != nil, func() (runner, error) { return cloudtrail.New(*cfg.CloudTrailCollector, deps) })
-	add(cfg.GCPAuditCollector != nil, func() (runner, error) { return gcpaudit.New(*cfg.GCPAuditCollector, deps) })
-	add(cfg.CertLogCollector != nil, func() (runner, error) { return certlog.New(*cfg.CertLogCollector, deps) })
-	add(cfg.SPIRECollector != nil, func() (runner, error) { return spire.New(*cfg.SPIRECollector, deps) })
-	add(cfg.JWTRegistryCollector != nil, func() (runner, error) { return jwtregistry.New(*cfg.JWTRegistryCollector, deps) })
-	add(cfg.AgentUsageCollector != nil, func() (runner, error) { return agentusage.New(*cfg.AgentUsageCollector, deps) })
+	add(cfg.VaultCollector.File != "" || cfg.VaultCollector.Socket != "", func() (collect.Runner, error) { return vault.New(cfg.VaultCollector, deps) })
+	add(cfg.CloudTrailCollector != nil, func() (collect.Runner, error) { return cloudtrail.New(*cfg.CloudTrailCollector, deps) })
+	add(cfg.GCPAuditCollector != nil, func() (collect.Runner, error) { return gcpaudit.New(*cfg.GCPAuditCollector, deps) })
+	add(cfg.CertLogCollector != nil, func() (collect.Runner, error) { return certlog.New(*cfg.CertLogCollector, deps) })
+	add(cfg.SPIRECollector != nil, func() (collect.Runner, error) { return spire.New(*cfg.SPIRECollector, deps) })
+	add(cfg.JWTRegistryCollector != nil, func() (collect.Runner, error) { return jwtregistry.New(*cfg.JWTRegistryCollector, deps) })
+	add(cfg.AgentUsageCollector != nil, func() (collect.Runner, error) { return agentusage.New(*cfg.AgentUsageCollector, deps) })
 	return parts, err
 }

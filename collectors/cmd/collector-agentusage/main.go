@@ -16,30 +16,14 @@ func main() {
 
 func run(ctx context.Context, args daemon.Args) error {
 	var cfg struct {
-		daemon.Common       `yaml:",inline"`
-		Kafka               stream.Config     `yaml:"kafka"`
-		AgentusageCollector agentusage.Config `yaml:"agentusage_collector"`
+		daemon.Common `yaml:",inline"`
+		Kafka         stream.Config     `yaml:"kafka"`
+		Collector     agentusage.Config `yaml:"agentusage_collector"`
 	}
 	if err := args.Load(&cfg); err != nil {
 		return err
 	}
-	env, err := args.Env(cfg.Common)
-	if err != nil {
-		return err
-	}
-	client, err := stream.Open(ctx, cfg.Kafka, env.Log)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	collector, err := agentusage.New(cfg.AgentusageCollector, collect.Deps{Stream: client, DataDir: cfg.DataDir, Env: env})
-	if err != nil {
-		return err
-	}
-	return daemon.Run(ctx, env, env.Listen, func(ctx context.Context) error {
-		if err := client.EnsureTopics(ctx, collect.Topics()); err != nil {
-			return err
-		}
-		return collector.Run(ctx)
+	return collect.Serve(ctx, args, cfg.Common, cfg.Kafka, func(deps collect.Deps) (collect.Runner, error) {
+		return agentusage.New(cfg.Collector, deps)
 	})
 }

@@ -23,18 +23,7 @@ func run(ctx context.Context, args daemon.Args) error {
 	if err := args.Load(&cfg); err != nil {
 		return err
 	}
-	env, err := args.Env(cfg.Common)
-	if err != nil {
-		return err
-	}
-	client, err := stream.Open(ctx, cfg.Kafka, env.Log)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	collector, err := cloudtrail.New(cfg.Collector, collect.Deps{Stream: client, DataDir: cfg.DataDir, Env: env})
-	if err != nil {
-		return err
-	}
-	return collect.Serve(ctx, env, client, collector)
+	return collect.Serve(ctx, args, cfg.Common, cfg.Kafka, func(deps collect.Deps) (collect.Runner, error) {
+		return cloudtrail.New(cfg.Collector, deps)
+	})
 }

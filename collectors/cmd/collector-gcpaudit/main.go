@@ -18,23 +18,12 @@ func run(ctx context.Context, args daemon.Args) error {
 	var cfg struct {
 		daemon.Common `yaml:",inline"`
 		Kafka         stream.Config   `yaml:"kafka"`
-		GCPCollector  gcpaudit.Config `yaml:"gcpaudit_collector"`
+		Collector     gcpaudit.Config `yaml:"gcpaudit_collector"`
 	}
 	if err := args.Load(&cfg); err != nil {
 		return err
 	}
-	env, err := args.Env(cfg.Common)
-	if err != nil {
-		return err
-	}
-	client, err := stream.Open(ctx, cfg.Kafka, env.Log)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	collector, err := gcpaudit.New(cfg.GCPCollector, collect.Deps{Stream: client, DataDir: cfg.DataDir, Env: env})
-	if err != nil {
-		return err
-	}
-	return collect.Serve(ctx, env, client, collector)
+	return collect.Serve(ctx, args, cfg.Common, cfg.Kafka, func(deps collect.Deps) (collect.Runner, error) {
+		return gcpaudit.New(cfg.Collector, deps)
+	})
 }

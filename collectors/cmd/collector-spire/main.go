@@ -16,25 +16,14 @@ func main() {
 
 func run(ctx context.Context, args daemon.Args) error {
 	var cfg struct {
-		daemon.Common  `yaml:",inline"`
-		Kafka          stream.Config `yaml:"kafka"`
-		SpireCollector spire.Config  `yaml:"spire_collector"`
+		daemon.Common `yaml:",inline"`
+		Kafka         stream.Config `yaml:"kafka"`
+		Collector     spire.Config  `yaml:"spire_collector"`
 	}
 	if err := args.Load(&cfg); err != nil {
 		return err
 	}
-	env, err := args.Env(cfg.Common)
-	if err != nil {
-		return err
-	}
-	client, err := stream.Open(ctx, cfg.Kafka, env.Log)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	collector, err := spire.New(cfg.SpireCollector, collect.Deps{Stream: client, DataDir: cfg.DataDir, Env: env})
-	if err != nil {
-		return err
-	}
-	return collect.Serve(ctx, env, client, collector)
+	return collect.Serve(ctx, args, cfg.Common, cfg.Kafka, func(deps collect.Deps) (collect.Runner, error) {
+		return spire.New(cfg.Collector, deps)
+	})
 }

@@ -1,0 +1,49 @@
+package jsonrecord
+
+import "time"
+
+// UTC reads 2006-01-02T15:04:05Z with up to nine decimals, quickly. It gives up on the ends of months and on anything else,
+// which time.Parse then has to judge.
+func UTC(text []byte) (time.Time, bool) {
+	// 2006-01-02T15:04:05[.999999999]Z
+	if len(text) < 20 || text[len(text)-1] != 'Z' || text[4] != '-' || text[7] != '-' || text[10] != 'T' ||
+		text[13] != ':' || text[16] != ':' {
+		return time.Time{}, false
+	}
+	year, ok1 := Digits(text[0:4])
+	month, ok2 := Digits(text[5:7])
+	day, ok3 := Digits(text[8:10])
+	hour, ok4 := Digits(text[11:13])
+	minute, ok5 := Digits(text[14:16])
+	second, ok6 := Digits(text[17:19])
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 ||
+		year < 1970 || month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || second > 59 {
+		return time.Time{}, false // or left to time.Parse: the ends of months
+	}
+	nanos := 0
+	if fraction := text[19 : len(text)-1]; len(fraction) > 0 {
+		if fraction[0] != '.' || len(fraction) < 2 || len(fraction) > 10 {
+			return time.Time{}, false
+		}
+		n, ok := Digits(fraction[1:])
+		if !ok {
+			return time.Time{}, false
+		}
+		for i := len(fraction) - 1; i < 9; i++ {
+			n *= 10
+		}
+		nanos = n
+	}
+	return time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC), true
+}
+
+// Digits reads a number of decimal digits; of no text it is 0. It must not have more than eighteen.
+func Digits(text []byte) (n int, ok bool) {
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, true
+}
