@@ -291,8 +291,12 @@ func (w *worker) publish(ctx context.Context) error {
 
 // write flushes rows when it is time, and makes a checkpoint when it is time for that.
 func (w *worker) write(ctx context.Context, now time.Time) error {
-	// Writes that take long come less often, so that they take a thirtieth of the time.
+	// Writes that take long come less often, so that they take a thirtieth of the time. Who is behind writes yet more at
+	// once: a row costs a third less in an INSERT of 50,000 than in one of 10,000.
 	flush := min(max(w.p.cfg.Flush, 30*w.flushTook), 5*w.p.cfg.Flush)
+	if w.a.HighWater()-w.next > int64(w.p.cfg.BatchRows) {
+		flush = 10 * w.p.cfg.Flush
+	}
 	every := min(max(w.p.cfg.Checkpoint, 30*w.stateTook), 6*w.p.cfg.Checkpoint)
 	checkpoint := now.Sub(w.lastCommit) >= every
 	if !checkpoint && now.Sub(w.lastFlush) < flush && w.rows.Len() < w.p.cfg.BatchRows {

@@ -15,7 +15,7 @@ import (
 const Earliest int64 = -2
 
 const (
-	fetchBytes = 4 << 20
+	fetchBytes = 1 << 20
 	// fetchWait is how long the broker holds a fetch when there is nothing.
 	fetchWait = 500 * time.Millisecond
 	// fetchTimeout is when a silent connection is given up.
