@@ -16,11 +16,10 @@ var ErrKey = errors.New("not a key of the form system/instance/type/id")
 // (so that no two different quadruples are written alike). recordID is the source's own id of the record; index counts
 // the events made from that record. The same record read again, elsewhere, in another order, gives the same id.
 func EventID(system, instance, recordID string, index uint32) [16]byte {
-	buf := make([]byte, 0, 128)
-	for _, part := range [...]string{system, instance, recordID} {
-		buf = binary.AppendUvarint(buf, uint64(len(part)))
-		buf = append(buf, part...)
-	}
+	buf := make([]byte, 0, 256)
+	buf = append(binary.AppendUvarint(buf, uint64(len(system))), system...)
+	buf = append(binary.AppendUvarint(buf, uint64(len(instance))), instance...)
+	buf = append(binary.AppendUvarint(buf, uint64(len(recordID))), recordID...)
 	buf = binary.BigEndian.AppendUint32(buf, index)
 	sum := sha256.Sum256(buf)
 	return [16]byte(sum[:16])

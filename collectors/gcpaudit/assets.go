@@ -56,7 +56,7 @@ func (d *Decoder) asset(dst []*leastwisev1.Event, e *entry, root *fastjson.Value
 	if e.at = updated; updated.IsZero() {
 		e.at = e.rec.ObservedAt
 	}
-	d.identify(e, root)
+	d.identify(e)
 	kind := leastwisev1.Event_NOTED
 	if e.at.IsZero() {
 		kind = leastwisev1.Event_UNKNOWN

@@ -87,17 +87,15 @@ func (d *Decoder) bindingChanged(e *entry, i uint32, b binding, removed bool) *l
 	if b.conditional {
 		ev.Labels["conditional"] = "true"
 	}
-	label(ev.Labels, "changed_by", []byte(d.memberOf(e.caller)))
+	label(ev.Labels, "changed_by", []byte(d.memberOf(e.member)))
 	return ev
 }
 
 // fullResource names a resource as asset inventories do: //SERVICE/NAME.
 func (d *Decoder) fullResource(e *entry) string {
 	name := resourcePath(e.resourceName)
-	labels := e.resource.Get("labels")
-	if account := labels.GetStringBytes("email_id"); len(account) > 0 && bytes.Contains(name, []byte("/serviceAccounts/")) {
-		project := labels.GetStringBytes("project_id")
-		name = bytes.Join([][]byte{[]byte("projects/"), project, []byte("/serviceAccounts/"), account}, nil)
+	if len(e.emailID) > 0 && bytes.Contains(name, []byte("/serviceAccounts/")) {
+		name = bytes.Join([][]byte{[]byte("projects/"), e.projectID, []byte("/serviceAccounts/"), e.emailID}, nil)
 	}
 	name = bytes.TrimPrefix(name, []byte("projects/_/buckets/"))
 	if bytes.HasPrefix(name, []byte("//")) || len(e.service) == 0 || len(name) == 0 {

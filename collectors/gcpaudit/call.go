@@ -11,7 +11,7 @@ import (
 
 // events appends what the entry says.
 func (d *Decoder) events(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
-	kind := e.methodKind()
+	kind := e.kind
 	dst = append(dst, d.call(e, kind))
 	switch kind {
 	case createsKey:
@@ -91,7 +91,7 @@ func (d *Decoder) call(e *entry, kind methodKind) *leastwisev1.Event {
 	how, index := d.judge(e, kind)
 	ev := d.event(e, index, how)
 	ev.Credential = e.key.credential
-	ev.Principal = e.caller
+	ev.Principal = e.member
 	if e.key.owner != "" {
 		ev.Principal = e.key.owner // a key is its own account's, also where the call was made as another
 	}
@@ -121,7 +121,7 @@ var keyLifetime = &leastwisev1.Lifetime{NeverExpires: true}
 // describe gives an event what all events of the record have in common.
 func (d *Decoder) describe(ev *leastwisev1.Event, e *entry) {
 	ev.Action = d.name(e.method)
-	ev.Resource = d.name(resourcePath(e.resourceName))
+	ev.Resource = e.resource
 	ev.RemoteAddress = d.name(e.callerIP)
 }
 
@@ -135,9 +135,8 @@ func resourcePath(name []byte) []byte {
 
 // callLabels are shared by calls that say the same; they are never changed.
 func (d *Decoder) callLabels(e *entry, asked *authorization, how leastwisev1.Event_Kind) map[string]string {
-	project := e.resource.Get("labels").GetStringBytes("project_id")
 	key := d.line[:0]
-	for _, part := range [...][]byte{e.service, e.log, project, asked.kind, e.oauthClient} {
+	for _, part := range [...][]byte{e.service, e.log, e.projectID, asked.kind, e.oauthClient} {
 		key = append(append(key, part...), 0)
 	}
 	d.line = key
@@ -146,7 +145,7 @@ func (d *Decoder) callLabels(e *entry, asked *authorization, how leastwisev1.Eve
 		shared = map[string]string{}
 		label(shared, "service", e.service)
 		label(shared, "log", e.log)
-		label(shared, "project", project)
+		label(shared, "project", e.projectID)
 		label(shared, "permission_type", asked.kind)
 		label(shared, "oauth_client", e.oauthClient)
 		d.same.put(key, shared)
@@ -161,10 +160,10 @@ func (d *Decoder) callLabels(e *entry, asked *authorization, how leastwisev1.Eve
 	if e.checks.count > 0 && e.checks.granted == 0 && how != leastwisev1.Event_DENIED {
 		labels["authorization"] = "not granted"
 	}
-	if e.key.owner != "" && e.caller != "" && e.caller != e.key.owner {
-		label(labels, "acts_as", []byte(d.memberOf(e.caller)))
+	if e.key.owner != "" && e.member != "" && e.member != e.key.owner {
+		label(labels, "acts_as", []byte(d.memberOf(e.member)))
 	}
-	identityLabels(labels, d.memberOf(e.caller))
+	identityLabels(labels, d.memberOf(e.member))
 	d.delegationLabels(labels, e)
 	d.morePermissions(labels, e, asked, how)
 	return labels
@@ -172,9 +171,8 @@ func (d *Decoder) callLabels(e *entry, asked *authorization, how leastwisev1.Eve
 
 // plain is whether a call has nothing of its own to say in labels.
 func (e *entry) plain() bool {
-	return len(e.checks.more) == 0 && len(e.delegation) == 0 && !e.tail() && (e.key.owner == "" || e.key.owner == e.caller) &&
-		(e.checks.count == 0 || e.checks.granted > 0) && !bytes.Contains(e.subject, []byte("iam.googleapis.com/")) &&
-		!bytes.Contains(e.subject, []byte("svc.id.goog")) && !bytes.Contains(e.email, []byte("svc.id.goog"))
+	return len(e.checks.more) == 0 && len(e.delegation) == 0 && !e.tail() && e.caller.plain &&
+		(e.checks.count == 0 || e.checks.granted > 0)
 }
 
 // morePermissions are those beside the event's own that were granted, or, of a denial, refused.

@@ -20,8 +20,6 @@ type Collector struct {
 	*collect.Collector
 	cfg  Config
 	deps collect.Deps
-	// told are facts of the records read since the last batch; only in the goroutine that reads.
-	told []stream.Message
 }
 
 // New checks the configuration. It does not touch the log or the network.
@@ -38,7 +36,7 @@ func New(cfg Config, deps collect.Deps) (*Collector, error) {
 	}
 	c := &Collector{cfg: cfg, deps: deps}
 	decoder := NewDecoder(Options{Instance: cfg.Instance, MaxBytes: cfg.MaxRecordBytes, Facts: func(fact *leastwisev1.Fact) {
-		c.told = append(c.told, collect.FactMessage(factKey(fact), fact))
+		c.Tell(collect.FactMessage(factKey(fact), fact))
 	}})
 	var err error
 	c.Collector, err = collect.New(collect.Options{Source: System, Instance: cfg.Instance, Decoder: decoder, Deps: deps,
@@ -55,7 +53,6 @@ func (c *Collector) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("gcpaudit collector: %w", err)
 	}
-	feed = &withFacts{Feed: feed, c: c, ctx: ctx}
 	if c.cfg.Assets != "" {
 		return c.Collector.Run(ctx, feed, c.assets)
 	}
@@ -75,43 +72,6 @@ func (c *Collector) feed(ctx context.Context) (collect.Feed, error) {
 
 func (c *Collector) checkpointPath() string {
 	return filepath.Join(c.deps.DataDir, "gcpaudit-"+url.PathEscape(c.cfg.Instance)+".checkpoint.json")
-}
-
-// withFacts publishes the facts of a batch before the batch is remembered, so that no crash loses one.
-type withFacts struct {
-	collect.Feed
-	c   *Collector
-	ctx context.Context
-}
-
-func (f *withFacts) Read(ctx context.Context, limit int, wait time.Duration, take collect.Take) (int, func() error, error) {
-	n, commit, err := f.Feed.Read(ctx, limit, wait, take)
-	told := f.c.told
-	f.c.told = nil
-	if len(told) == 0 {
-		return n, commit, err
-	}
-	return n, func() error {
-		if err := f.c.Send(f.ctx, told...); err != nil || commit == nil {
-			return err
-		}
-		return commit()
-	}, err
-}
-
-// Lag and Gaps are the inner feed's, if it knows them.
-func (f *withFacts) Lag() int64 {
-	if inner, ok := f.Feed.(interface{ Lag() int64 }); ok {
-		return inner.Lag()
-	}
-	return 0
-}
-
-func (f *withFacts) Gaps() int {
-	if inner, ok := f.Feed.(interface{ Gaps() int }); ok {
-		return inner.Gaps()
-	}
-	return 0
 }
 
 // assets publishes what the export says, whenever it changes.

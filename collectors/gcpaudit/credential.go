@@ -61,7 +61,7 @@ func (d *Decoder) subjectKey(e *entry) keyName {
 	for _, name := range [...][]byte{e.request.GetStringBytes("name"), e.resourceName} {
 		if k := d.serviceAccountKey(name); k.credential != "" {
 			if k.owner == "" {
-				k.owner = d.account(e.resource.Get("labels").GetStringBytes("email_id"))
+				k.owner = d.account(e.emailID)
 			}
 			return k
 		}
@@ -77,7 +77,7 @@ func (d *Decoder) keyIssued(dst []*leastwisev1.Event, e *entry) []*leastwisev1.E
 		return dst
 	}
 	if k.owner == "" {
-		k.owner = d.account(e.resource.Get("labels").GetStringBytes("email_id"))
+		k.owner = d.account(e.emailID)
 	}
 	ev := d.event(e, indexIssued, leastwisev1.Event_ISSUED)
 	ev.Credential, ev.Principal, ev.Actor = k.credential, k.owner, e.key.credential
@@ -94,7 +94,7 @@ func (d *Decoder) keyIssued(dst []*leastwisev1.Event, e *entry) []*leastwisev1.E
 	}
 	ev.Labels = map[string]string{}
 	d.createdBy(ev.Labels, e)
-	label(ev.Labels, "project", e.resource.Get("labels").GetStringBytes("project_id"))
+	label(ev.Labels, "project", e.projectID)
 	if strings.Contains(ev.Action, "Upload") {
 		ev.Labels["origin"] = "uploaded"
 	}
@@ -102,7 +102,7 @@ func (d *Decoder) keyIssued(dst []*leastwisev1.Event, e *entry) []*leastwisev1.E
 }
 
 func (d *Decoder) createdBy(labels map[string]string, e *entry) {
-	label(labels, "created_by", []byte(d.memberOf(e.caller)))
+	label(labels, "created_by", []byte(d.memberOf(e.member)))
 }
 
 func (d *Decoder) keyRevoked(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
@@ -118,7 +118,7 @@ func (d *Decoder) keyRevoked(dst []*leastwisev1.Event, e *entry) []*leastwisev1.
 	d.describe(ev, e)
 	ev.Outcome = leastwisev1.Outcome_OUTCOME_SUCCESS
 	ev.Labels = map[string]string{}
-	label(ev.Labels, "revoked_by", []byte(d.memberOf(e.caller)))
+	label(ev.Labels, "revoked_by", []byte(d.memberOf(e.member)))
 	return append(dst, ev)
 }
 
@@ -166,8 +166,8 @@ func (d *Decoder) minted(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Even
 		ev.Lifetime.ExpiresAt = timestamppb.New(e.at.Add(lasts))
 	}
 	scopes(ev.Labels, e.request)
-	label(ev.Labels, "actor_subject", []byte(d.memberOf(e.caller)))
-	identityLabels(ev.Labels, d.memberOf(e.caller))
+	label(ev.Labels, "actor_subject", []byte(d.memberOf(e.member)))
+	identityLabels(ev.Labels, d.memberOf(e.member))
 	d.delegationLabels(ev.Labels, e)
 	return append(dst, ev)
 }
@@ -178,7 +178,7 @@ func (d *Decoder) exchanged(dst []*leastwisev1.Event, e *entry) []*leastwisev1.E
 		return dst
 	}
 	ev := d.tokenIssued(e, d.keys.accessToken, "federated_token")
-	ev.Principal = e.caller
+	ev.Principal = e.member
 	if mapped := either(e.metadata, "mapped_principal", "mappedPrincipal"); len(stringOf(mapped)) > 0 {
 		ev.Principal = d.principal(stringOf(mapped), nil)
 	}
@@ -200,7 +200,7 @@ func (d *Decoder) tokenIssued(e *entry, prefix, kind string) *leastwisev1.Event 
 
 // target is the service account that a call is about.
 func (d *Decoder) target(e *entry) string {
-	for _, name := range [...][]byte{e.resource.Get("labels").GetStringBytes("email_id"), e.request.GetStringBytes("name"), e.resourceName} {
+	for _, name := range [...][]byte{e.emailID, e.request.GetStringBytes("name"), e.resourceName} {
 		if at := bytes.LastIndex(name, []byte("/serviceAccounts/")); at >= 0 {
 			name = name[at+len("/serviceAccounts/"):]
 		}

@@ -1,8 +1,6 @@
 package gcpaudit
 
 import (
-	"time"
-
 	"github.com/leastwise/leastwise/collectors/jsonrecord"
 	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/leastwise/leastwise/schemas"
@@ -44,18 +42,19 @@ type Options struct {
 // Decoder turns log entries into events. It is not safe for concurrent use. What it remembers are texts it has built
 // before: they save work, and change nothing.
 type Decoder struct {
-	opts   Options
-	parser fastjson.Parser
-	inner  [3]fastjson.Parser // of JSON inside text, as BigQuery has it: request, response, metadata
-	keys   prefixes
-	texts  cache[string]  // texts as events hold them
-	people cache[string]  // principals' keys by the record's own text
-	owned  cache[keyName] // service account keys by their resource name
-	same   cache[map[string]string]
-	line   []byte // scratch
+	opts    Options
+	walk    jsonrecord.Walk
+	parser  fastjson.Parser    // of records that are needed whole
+	inner   [5]fastjson.Parser // of parts of the record
+	keys    prefixes
+	texts   cache[string]  // texts as events hold them
+	people  cache[string]  // principals' keys by the record's own text
+	owned   cache[keyName] // service account keys by their resource name
+	callers cache[caller]
+	same    cache[map[string]string]
+	line    []byte // scratch
 
 	entry entry
-	visit visitors
 }
 
 // prefixes are keys without their id.
@@ -72,43 +71,46 @@ func NewDecoder(opts Options) *Decoder {
 	prefix := func(kind string) string {
 		return schemas.Key{System: System, Instance: opts.Instance, Type: kind}.String()
 	}
-	d := &Decoder{opts: opts, keys: prefixes{key: prefix("service_account_key"), principal: prefix("principal"),
+	return &Decoder{opts: opts, keys: prefixes{key: prefix("service_account_key"), principal: prefix("principal"),
 		accessToken: prefix("access_token"), idToken: prefix("id_token"), jwt: prefix("signed_jwt"), blob: prefix("signed_blob")}}
-	d.visit = d.entry.visitors()
-	return d
 }
 
 // Decode implements source.Decoder.
 func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastwisev1.Event, error) {
-	root, err := jsonrecord.Parse(&d.parser, rec.Bytes, d.opts.MaxBytes)
-	if err != nil {
-		return dst, err
+	if bad := jsonrecord.Refuse(rec.Bytes, d.opts.MaxBytes); bad != nil {
+		return dst, bad
 	}
 	e := &d.entry
-	*e = entry{rec: rec, checks: checks{more: e.checks.more[:0]}}
-	root.GetObject().Visit(d.visit.top)
-	switch {
-	case e.logName != nil || e.insertID != nil || e.payload != nil:
-	case isAsset(root):
-		return d.asset(dst, e, root), nil
-	default:
+	*e = entry{rec: rec, payload: payload{checks: checks{more: e.checks.more[:0]}}}
+	if !e.read(&d.walk, rec.Bytes) {
+		return dst, jsonrecord.NotObject(rec.Bytes)
+	}
+	if e.logName == nil && e.insertID == nil && !e.found {
+		if root := d.whole(e); isAsset(root) {
+			return d.asset(dst, e, root), nil
+		}
 		return dst, jsonrecord.Malformed("the record is no log entry: it has no logName, no insertId and no protoPayload")
 	}
 	d.readTime(e)
-	payload := object(e.payload)
-	if payload != nil {
-		payload.GetObject().Visit(d.visit.payload)
-	}
-	if payload == nil || !e.isAudit() {
-		d.identify(e, root)
+	if !e.object || !e.isAudit() {
+		d.identify(e)
 		return append(dst, d.unknown(e)), nil
 	}
 	if e.at.IsZero() {
 		return dst, jsonrecord.Malformed("the audit log entry has no timestamp that can be read")
 	}
-	d.read(e)
-	d.identify(e, root)
+	d.know(e)
+	d.identify(e)
 	return d.events(dst, e), nil
+}
+
+// whole is the record's value.
+func (d *Decoder) whole(e *entry) *fastjson.Value {
+	root, err := d.parser.ParseBytes(e.rec.Bytes)
+	if err != nil { // it was read before
+		return nil
+	}
+	return root
 }
 
 // maxRecordID is the longest record id that is kept as text.
@@ -116,7 +118,7 @@ const maxRecordID = 1024
 
 // identify gives the entry its record id: log, time to the microsecond (as far as BigQuery keeps it) and insert id, the
 // three by which Cloud Logging itself knows an entry. Both entries of a long-running operation have the operation's.
-func (d *Decoder) identify(e *entry, root *fastjson.Value) {
+func (d *Decoder) identify(e *entry) {
 	id := append(d.line[:0], e.logName...)
 	switch {
 	case len(e.operationID) > 0 && (e.first || e.last):
@@ -124,11 +126,11 @@ func (d *Decoder) identify(e *entry, root *fastjson.Value) {
 	case len(e.insertID) > 0:
 		id = append(id, '/')
 		if !e.at.IsZero() {
-			id = e.at.Truncate(time.Microsecond).AppendFormat(id, time.RFC3339Nano)
+			id = appendMicros(id, e.at)
 		}
 		id = append(append(id, '/'), e.insertID...)
 	default:
-		id = append(append(id, '/'), jsonrecord.Hash(root)...)
+		id = append(append(id, '/'), jsonrecord.Hash(d.whole(e))...)
 	}
 	d.line = id
 	if len(id) > maxRecordID {
@@ -142,9 +144,9 @@ func (d *Decoder) identify(e *entry, root *fastjson.Value) {
 func (d *Decoder) unknown(e *entry) *leastwisev1.Event {
 	ev := d.event(e, indexUnknown, leastwisev1.Event_UNKNOWN)
 	ev.Action = d.name(logOf(e.logName))
-	if text := e.payload.GetStringBytes("@type"); len(text) > 0 {
+	if len(e.payloadType) > 0 {
 		ev.Labels = map[string]string{}
-		label(ev.Labels, "payload_type", text)
+		label(ev.Labels, "payload_type", e.payloadType)
 	}
 	return ev
 }

@@ -5,40 +5,46 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/leastwise/leastwise/collectors/jsonrecord"
 	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/valyala/fastjson"
 )
 
-// entry is what one log entry says, as far as events need it. Its JSON values and texts die with the next record.
+// entry is what one log entry says, as far as events need it. Its texts and JSON values die with the next record.
 type entry struct {
 	rec source.Record
 	id  string
 	at  time.Time
 
-	// Of the entry.
 	logName, insertID, timestamp, received []byte
 	log                                    []byte // the log's name without its parent
-	payload, resource                      *fastjson.Value
 	operationID, producer                  []byte
 	first, last                            bool
+	projectID, emailID                     []byte // labels of the resource
+	payload
 
-	// Of the payload.
+	kind     methodKind
+	resource string
+	caller
+}
+
+// payload is the audit log inside an entry.
+type payload struct {
+	found, object bool // the entry has one, and it is an object
+
 	payloadType, service, method, resourceName []byte
-	status, authentication                     *fastjson.Value
-	authorizations                             []*fastjson.Value
-	request, response, metadata, serviceData   *fastjson.Value
-	requestText, responseText, metadataText    []byte // the same as JSON in text, as BigQuery has it
 	callerIP                                   []byte
+	code                                       int64
+	checks                                     checks
 
 	// Of authenticationInfo.
 	email, subject, keyName, oauthClient []byte
-	delegation                           []*fastjson.Value
 
-	code     int64
-	checks   checks
-	key      keyName // the caller's key
-	caller   string  // the caller's principal key
-	mentions authorization
+	// Few events need what is in these: they are taken as they stand, and parsed then.
+	delegationText                                     []byte
+	requestText, responseText, metadataText, deltaText []byte
+	delegation                                         []*fastjson.Value
+	request, response, metadata, serviceData           *fastjson.Value
 }
 
 // checks are the permissions that were asked for.
@@ -57,114 +63,207 @@ type authorization struct {
 	granted                    bool
 }
 
-// visitors read an object in one pass each: looking each field up by its name would go through the object as often. They
-// are made once, because a method's value is an allocation.
-type visitors struct {
-	top, payload, authentication, authorization, operation func([]byte, *fastjson.Value)
-}
-
-func (e *entry) visitors() visitors {
-	return visitors{top: e.topField, payload: e.payloadField, authentication: e.authenticationField,
-		authorization: e.authorizationField, operation: e.operationField}
-}
-
-// topField knows the names of the JSON form (protoPayload), of BigQuery's columns and of protobuf.
-func (e *entry) topField(key []byte, v *fastjson.Value) {
-	switch string(key) {
-	case "logName", "log_name":
-		e.logName = stringOf(v)
-	case "insertId", "insert_id":
-		e.insertID = stringOf(v)
-	case "timestamp":
-		e.timestamp = stringOf(v)
-	case "receiveTimestamp", "receive_timestamp":
-		e.received = stringOf(v)
-	case "protoPayload", "protopayload_auditlog", "proto_payload":
-		e.payload = v
-	case "operation":
-		object(v).GetObject().Visit(e.operationField)
-	case "resource":
-		e.resource = v
+// read takes what the record says, and tells whether the record is an object in JSON. It knows the names of the JSON form
+// (protoPayload), of BigQuery's columns and of protobuf.
+func (e *entry) read(w *jsonrecord.Walk, text []byte) bool {
+	w.Open(text)
+	if !w.Object() {
+		return false
 	}
-}
-
-func (e *entry) operationField(key []byte, v *fastjson.Value) {
-	switch string(key) {
-	case "id":
-		e.operationID = stringOf(v)
-	case "producer":
-		e.producer = stringOf(v)
-	case "first":
-		e.first = isTrue(v)
-	case "last":
-		e.last = isTrue(v)
-	}
-}
-
-func (e *entry) payloadField(key []byte, v *fastjson.Value) {
-	switch string(key) {
-	case "@type":
-		e.payloadType = stringOf(v)
-	case "serviceName", "service_name":
-		e.service = stringOf(v)
-	case "methodName", "method_name":
-		e.method = stringOf(v)
-	case "resourceName", "resource_name":
-		e.resourceName = stringOf(v)
-	case "status":
-		e.status = v
-	case "authenticationInfo", "authentication_info":
-		e.authentication = v
-	case "authorizationInfo", "authorization_info":
-		e.authorizations = v.GetArray()
-	case "requestMetadata", "request_metadata":
-		if e.callerIP = v.GetStringBytes("callerIp"); e.callerIP == nil {
-			e.callerIP = v.GetStringBytes("caller_ip")
+	for {
+		key, more := w.Field()
+		if !more {
+			return w.Close()
 		}
-	case "request":
-		e.request = object(v)
-	case "response":
-		e.response = object(v)
-	case "metadata":
-		e.metadata = object(v)
-	case "serviceData", "service_data", "servicedata_v1_iam":
-		if e.serviceData == nil {
-			e.serviceData = object(v)
+		switch string(key) {
+		case "logName", "log_name":
+			e.logName = w.Text()
+		case "insertId", "insert_id":
+			e.insertID = w.Text()
+		case "timestamp":
+			e.timestamp = w.Text()
+		case "receiveTimestamp", "receive_timestamp":
+			e.received = w.Text()
+		case "protoPayload", "protopayload_auditlog", "proto_payload":
+			e.payload = payload{found: true, checks: checks{more: e.checks.more[:0]}}
+			if e.object = w.Object(); e.object {
+				e.readPayload(w)
+			}
+		case "operation":
+			if w.Object() {
+				e.readOperation(w)
+			}
+		case "resource":
+			e.projectID, e.emailID = nil, nil
+			if w.Object() {
+				e.readResource(w)
+			}
+		default:
+			w.Skip()
 		}
-	case "requestJson":
-		e.requestText = stringOf(v)
-	case "responseJson":
-		e.responseText = stringOf(v)
-	case "metadataJson":
-		e.metadataText = stringOf(v)
 	}
 }
 
-func (e *entry) authenticationField(key []byte, v *fastjson.Value) {
-	switch string(key) {
-	case "principalEmail", "principal_email":
-		e.email = stringOf(v)
-	case "principalSubject", "principal_subject":
-		e.subject = stringOf(v)
-	case "serviceAccountKeyName", "service_account_key_name":
-		e.keyName = stringOf(v)
-	case "serviceAccountDelegationInfo", "service_account_delegation_info":
-		e.delegation = v.GetArray()
-	case "oauthInfo", "oauth_info":
-		e.oauthClient = v.GetStringBytes("oauthClientId")
+func (e *entry) readOperation(w *jsonrecord.Walk) {
+	for key, more := w.Field(); more; key, more = w.Field() {
+		switch string(key) {
+		case "id":
+			e.operationID = w.Text()
+		case "producer":
+			e.producer = w.Text()
+		case "first":
+			e.first = isYes(w.Plain())
+		case "last":
+			e.last = isYes(w.Plain())
+		default:
+			w.Skip()
+		}
 	}
 }
 
-func (e *entry) authorizationField(key []byte, v *fastjson.Value) {
-	switch string(key) {
-	case "permission":
-		e.mentions.permission = stringOf(v)
-	case "granted":
-		e.mentions.granted = isTrue(v)
-	case "resource":
-		e.mentions.resource = stringOf(v)
-	case "permissionType", "permission_type":
-		e.mentions.kind = stringOf(v)
+func (e *entry) readResource(w *jsonrecord.Walk) {
+	for key, more := w.Field(); more; key, more = w.Field() {
+		if string(key) != "labels" {
+			w.Skip()
+			continue
+		}
+		if !w.Object() {
+			continue
+		}
+		for key, more := w.Field(); more; key, more = w.Field() {
+			switch string(key) {
+			case "project_id":
+				e.projectID = w.Text()
+			case "email_id":
+				e.emailID = w.Text()
+			default:
+				w.Skip()
+			}
+		}
+	}
+}
+
+func (e *entry) readPayload(w *jsonrecord.Walk) {
+	for key, more := w.Field(); more; key, more = w.Field() {
+		switch string(key) {
+		case "@type":
+			e.payloadType = w.Text()
+		case "serviceName", "service_name":
+			e.service = w.Text()
+		case "methodName", "method_name":
+			e.method = w.Text()
+		case "resourceName", "resource_name":
+			e.resourceName = w.Text()
+		case "status":
+			e.code = 0
+			for key, more := field(w, w.Object()); more; key, more = w.Field() {
+				if string(key) == "code" {
+					e.code, _ = strconv.ParseInt(string(w.Plain()), 10, 64)
+				} else {
+					w.Skip()
+				}
+			}
+		case "authenticationInfo", "authentication_info":
+			if w.Object() {
+				e.readAuthentication(w)
+			}
+		case "authorizationInfo", "authorization_info":
+			e.checks = checks{more: e.checks.more[:0]}
+			if w.Array() {
+				e.readAuthorizations(w)
+			}
+		case "requestMetadata", "request_metadata":
+			for key, more := field(w, w.Object()); more; key, more = w.Field() {
+				if string(key) == "callerIp" || string(key) == "caller_ip" {
+					e.callerIP = w.Text()
+				} else {
+					w.Skip()
+				}
+			}
+		case "request", "requestJson":
+			inside(w, &e.requestText)
+		case "response", "responseJson":
+			inside(w, &e.responseText)
+		case "metadata", "metadataJson":
+			inside(w, &e.metadataText)
+		case "serviceData", "service_data", "servicedata_v1_iam":
+			inside(w, &e.deltaText)
+		default:
+			w.Skip()
+		}
+	}
+}
+
+// field is the first field of the object, if it was entered.
+func field(w *jsonrecord.Walk, entered bool) ([]byte, bool) {
+	if !entered {
+		return nil, false
+	}
+	return w.Field()
+}
+
+// inside takes an object as it stands. BigQuery has it as JSON in a text.
+func inside(w *jsonrecord.Walk, text *[]byte) {
+	var found []byte
+	if w.IsText() {
+		found = w.Text()
+	} else {
+		found = w.Raw()
+	}
+	if len(found) > 0 && found[0] == '{' {
+		*text = found
+	}
+}
+
+func (e *entry) readAuthentication(w *jsonrecord.Walk) {
+	for key, more := w.Field(); more; key, more = w.Field() {
+		switch string(key) {
+		case "principalEmail", "principal_email":
+			e.email = w.Text()
+		case "principalSubject", "principal_subject":
+			e.subject = w.Text()
+		case "serviceAccountKeyName", "service_account_key_name":
+			e.keyName = w.Text()
+		case "serviceAccountDelegationInfo", "service_account_delegation_info":
+			e.delegationText = w.Raw()
+		case "oauthInfo", "oauth_info":
+			for key, more := field(w, w.Object()); more; key, more = w.Field() {
+				if string(key) == "oauthClientId" {
+					e.oauthClient = w.Text()
+				} else {
+					w.Skip()
+				}
+			}
+		default:
+			w.Skip()
+		}
+	}
+}
+
+func (e *entry) readAuthorizations(w *jsonrecord.Walk) {
+	for w.Item() {
+		if !w.Object() {
+			continue
+		}
+		asked, empty := authorization{}, true
+		for key, more := w.Field(); more; key, more = w.Field() {
+			empty = false
+			switch string(key) {
+			case "permission":
+				asked.permission = w.Text()
+			case "granted":
+				asked.granted = isYes(w.Plain())
+			case "resource":
+				asked.resource = w.Text()
+			case "permissionType", "permission_type":
+				asked.kind = w.Text()
+			default:
+				w.Skip()
+			}
+		}
+		if !empty {
+			e.checks.add(asked)
+		}
 	}
 }
 
@@ -194,42 +293,44 @@ func logOf(name []byte) []byte {
 // tail is the end of an operation whose beginning is another entry. The beginning tells the call.
 func (e *entry) tail() bool { return e.last && !e.first && len(e.operationID) > 0 }
 
-// read takes what the payload says.
-func (d *Decoder) read(e *entry) {
-	object(e.authentication).GetObject().Visit(d.visit.authentication)
-	e.code, _ = number(e.status.Get("code"))
-	for _, v := range e.authorizations {
-		if o := object(v); o != nil && o.GetObject().Len() > 0 {
-			e.mentions = authorization{}
-			o.GetObject().Visit(d.visit.authorization)
-			e.checks.add(e.mentions)
+// know makes of the payload's texts what they stand for.
+func (d *Decoder) know(e *entry) {
+	e.caller = d.callerOf(e)
+	e.log = logOf(e.logName)
+	e.kind = e.methodKind()
+	e.resource = resource(resourcePath(e.resourceName))
+	if len(e.delegationText) > len("[]") && e.delegationText[0] == '[' {
+		e.delegation = d.inside(0, e.delegationText).GetArray()
+	}
+	if e.kind != plainCall && e.kind != writesPolicy {
+		e.request = object(d.inside(1, e.requestText))
+		if e.kind != mintsToken {
+			e.response = object(d.inside(2, e.responseText))
 		}
 	}
-	e.key = d.serviceAccountKey(e.keyName)
-	e.caller = d.principal(e.subject, e.email)
-	e.log = logOf(e.logName)
-	if len(e.requestText)+len(e.responseText)+len(e.metadataText) > 0 {
-		d.readTexts(e)
+	if e.kind != plainCall || mentions(e.metadataText, "bindingDeltas") || mentions(e.metadataText, "identityDelegationChain") {
+		e.metadata = object(d.inside(3, e.metadataText))
+	}
+	if mentions(e.deltaText, "bindingDeltas") {
+		e.serviceData = object(d.inside(4, e.deltaText))
 	}
 }
 
-// readTexts parses the JSON that BigQuery holds as text, for those methods alone that events need more of.
-func (d *Decoder) readTexts(e *entry) {
-	if e.methodKind() == plainCall && !bytes.Contains(e.metadataText, []byte("bindingDeltas")) &&
-		!bytes.Contains(e.metadataText, []byte("identityDelegationChain")) {
-		return
+// inside parses a part of the record; nil if it is none. Each part has a parser of its own.
+func (d *Decoder) inside(part int, text []byte) *fastjson.Value {
+	if len(text) == 0 {
+		return nil
 	}
-	for i, part := range [...]struct {
-		field **fastjson.Value
-		text  []byte
-	}{{&e.request, e.requestText}, {&e.response, e.responseText}, {&e.metadata, e.metadataText}} {
-		if *part.field != nil || len(part.text) == 0 {
-			continue
-		}
-		if root, err := d.inner[i].ParseBytes(part.text); err == nil {
-			*part.field = object(root)
-		}
+	root, err := d.inner[part].ParseBytes(text)
+	if err != nil {
+		return nil
 	}
+	return root
+}
+
+// mentions is whether a part of the record may have a field: its name may be written with escapes.
+func mentions(text []byte, name string) bool {
+	return bytes.Contains(text, []byte(name)) || bytes.IndexByte(text, '\\') >= 0
 }
 
 func (c *checks) add(a authorization) {
@@ -263,6 +364,9 @@ func number(v *fastjson.Value) (int64, bool) {
 	}
 	return 0, false
 }
+
+// isYes is a boolean, which BigQuery writes as text.
+func isYes(text []byte) bool { return string(text) == "true" }
 
 func isTrue(v *fastjson.Value) bool {
 	return v != nil && (v.Type() == fastjson.TypeTrue || v.Type() == fastjson.TypeString && string(v.GetStringBytes()) == "true")

@@ -12,6 +12,28 @@ type keyName struct {
 	owner      string // the service account's principal key; empty if it is named by its number
 }
 
+// caller is who called, and with which key.
+type caller struct {
+	key    keyName
+	member string // the principal's key
+	// plain: its name says nothing of where it comes from, and the key is its own or none.
+	plain bool
+}
+
+// callerOf a record. Most records of a log are of the same few callers.
+func (d *Decoder) callerOf(e *entry) caller {
+	text := append(append(append(append(append(d.line[:0], e.keyName...), ' '), e.subject...), ' '), e.email...)
+	d.line = text
+	if known, ok := d.callers.get(text); ok {
+		return known
+	}
+	c := caller{key: d.serviceAccountKey(e.keyName), member: d.principal(e.subject, e.email)}
+	c.plain = (c.key.owner == "" || c.key.owner == c.member) && !bytes.Contains(e.subject, []byte("iam.googleapis.com/")) &&
+		!bytes.Contains(e.subject, []byte("svc.id.goog")) && !bytes.Contains(e.email, []byte("svc.id.goog"))
+	d.callers.put(text, c)
+	return c
+}
+
 func (d *Decoder) serviceAccountKey(name []byte) keyName {
 	if len(name) == 0 {
 		return keyName{}

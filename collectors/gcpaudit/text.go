@@ -40,6 +40,14 @@ func (d *Decoder) name(text []byte) string {
 	return built
 }
 
+// resource is the name of what a call is about. It is not remembered: many are objects of which no other record tells.
+func resource(name []byte) string {
+	if len(name) == 0 {
+		return ""
+	}
+	return safe(name, maxResource)
+}
+
 // safe is a text that may be shown; what looks like a token is blanked.
 func safe(text []byte, limit int) string {
 	if jsonrecord.Secret(text) {

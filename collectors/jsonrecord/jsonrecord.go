@@ -44,19 +44,43 @@ func Refuse(text []byte, max int) *source.Malformed {
 	}
 	switch {
 	case len(text) > max:
-		return &source.Malformed{Reason: source.ReasonTooLong,
-			Detail: fmt.Sprintf("the record has %d bytes, more than the limit of %d", len(text), max)}
+		return tooLong(text, max)
+	case plainText(text):
+		return nil
 	case bytes.IndexByte(text, 0) >= 0:
-		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record holds NUL bytes"}
+		return encoding(hasNUL)
 	case !utf8.Valid(text):
-		return &source.Malformed{Reason: source.ReasonEncoding, Detail: "the record is not UTF-8"}
+		return encoding(notUTF8)
 	}
 	return nil
+}
+
+func encoding(detail string) *source.Malformed {
+	return &source.Malformed{Reason: source.ReasonEncoding, Detail: detail}
+}
+
+const (
+	hasNUL  = "the record holds NUL bytes"
+	notUTF8 = "the record is not UTF-8"
+)
+
+func tooLong(text []byte, max int) *source.Malformed {
+	return &source.Malformed{Reason: source.ReasonTooLong,
+		Detail: fmt.Sprintf("the record has %d bytes, more than the limit of %d", len(text), max)}
 }
 
 // Malformed is the error of a record that is not what it should be. The detail must not quote the record.
 func Malformed(detail string) *source.Malformed {
 	return &source.Malformed{Reason: source.ReasonMalformed, Detail: detail}
+}
+
+// NotObject tells what is wrong with a text that a Walk did not read as an object.
+func NotObject(text []byte) *source.Malformed {
+	var parser fastjson.Parser
+	if _, err := parser.ParseBytes(text); err != nil {
+		return unparsed(text)
+	}
+	return Malformed("the record is JSON, but not an object")
 }
 
 // unparsed tells what is wrong with a text that is not JSON. The parser's own message quotes the text: it is not used.

@@ -3,6 +3,7 @@ package jsonrecord
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"strings"
 	"unicode/utf8"
@@ -25,6 +26,9 @@ func Text(text []byte, limit int) string {
 		text = text[:limit]
 	}
 	clean := string(text)
+	if plainText(text) {
+		return clean
+	}
 	if strings.IndexByte(clean, 0) >= 0 {
 		clean = strings.ReplaceAll(clean, "\x00", "")
 	}
@@ -32,6 +36,38 @@ func Text(text []byte, limit int) string {
 		clean = strings.ToValidUTF8(clean, "")
 	}
 	return clean
+}
+
+// ones and tops are the lowest and the highest bits of eight bytes.
+const (
+	ones = 0x0101010101010101
+	tops = 0x8080808080808080
+)
+
+// plainText is whether a text is ASCII without NUL, as nearly all are.
+func plainText(text []byte) bool {
+	var high, nul uint64
+	for len(text) >= 32 {
+		a, b := binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[8:])
+		c, d := binary.LittleEndian.Uint64(text[16:]), binary.LittleEndian.Uint64(text[24:])
+		high |= a | b | c | d
+		nul |= (a-ones)&^a | (b-ones)&^b | (c-ones)&^c | (d-ones)&^d
+		text = text[32:]
+	}
+	if (high|nul)&tops != 0 {
+		return false
+	}
+	for ; len(text) >= 8; text = text[8:] {
+		if x := binary.LittleEndian.Uint64(text); (x|(x-ones)&^x)&tops != 0 {
+			return false
+		}
+	}
+	for _, c := range text {
+		if c-1 >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // ID is an id fit for a key: itself, or its hash if it is too long or looks like a secret.
@@ -69,28 +105,59 @@ func Word(text []byte) string {
 	return string(text)
 }
 
-// marks are what secrets of well-known kinds begin with.
-var marks = [...]string{"hvs.", "hvb.", "hvr.", "eyJ", "Bearer ", "Basic ", "-----BEGIN", "ghp_", "gho_", "ghs_", "github_pat_",
-	"glpat-", "xoxb-", "xoxp-", "sk-", "AIza", "ya29."}
+// mark is what secrets of well-known kinds begin with, by its first letter.
+func mark(text []byte) string {
+	switch text[0] {
+	case 'h':
+		return oneOf(text, "hvs.", "hvb.", "hvr.")
+	case 'e':
+		return oneOf(text, "eyJ")
+	case 'B':
+		return oneOf(text, "Bearer ", "Basic ")
+	case '-':
+		return oneOf(text, "-----BEGIN")
+	case 'g':
+		return oneOf(text, "ghp_", "gho_", "ghs_", "github_pat_", "glpat-")
+	case 'x':
+		return oneOf(text, "xoxb-", "xoxp-")
+	case 's':
+		return oneOf(text, "sk-")
+	case 'A':
+		return oneOf(text, "AIza")
+	case 'y':
+		return oneOf(text, "ya29.")
+	}
+	return ""
+}
+
+func oneOf(text []byte, marks ...string) string {
+	for _, mark := range marks {
+		if len(text) >= len(mark) && string(text[:len(mark)]) == mark {
+			return mark
+		}
+	}
+	return ""
+}
 
 // Secret is whether text holds what looks like a secret of a well-known kind: somebody logged a token where an id belongs.
 // Marks count at the start of a word, since ids may hold them by chance.
 func Secret(text []byte) bool {
-	for _, mark := range marks {
-		for from := 0; ; {
-			at := bytes.Index(text[from:], []byte(mark))
-			if at < 0 {
-				break
-			}
-			if at += from; (at == 0 || !wordByte(text[at-1])) && len(text)-at-len(mark) >= 8 {
+	const shortest = len("eyJ") + 8
+	word := false // the byte before belongs to a word
+	for at := 0; at+shortest <= len(text); at++ {
+		if !word {
+			if found := mark(text[at:]); found != "" && len(text)-at-len(found) >= 8 {
 				return true
 			}
-			from = at + 1
 		}
+		word = wordBytes[text[at]]
 	}
 	return false
 }
 
-func wordByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
-}
+var wordBytes = func() (in [256]bool) {
+	for c := range in {
+		in[c] = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
+	}
+	return in
+}()

@@ -133,7 +133,7 @@ func (d *Decoder) call(f *fields) call {
 
 // audited tells of an audit line: one call, or one item of a batch.
 func (d *Decoder) audited(e *entry) *leastwisev1.Event {
-	does := d.call(&e.fields).does
+	does := e.does
 	if does == 0 || string(e.msg) != "API accessed" || string(e.subsystem) != "api" {
 		return d.unknown(e)
 	}
@@ -193,11 +193,11 @@ func (d *Decoder) noted(e *entry) *leastwisev1.Event {
 
 // about ends the event of a call: who called, what about, and the labels.
 func (d *Decoder) about(ev *leastwisev1.Event, e *entry) *leastwisev1.Event {
-	ev.Principal = d.spiffe(e.callerID).key
-	if ev.Resource = d.spiffe(e.spiffeID).id; ev.Resource == "" {
+	told := d.told(e)
+	ev.Principal, ev.Labels = told.caller.key, told.labels
+	if ev.Resource = told.subject.id; ev.Resource == "" {
 		ev.Resource = d.name(e.entryID)
 	}
-	ev.Labels = d.labels()
 	return ev
 }
 

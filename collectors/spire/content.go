@@ -7,8 +7,6 @@ import (
 	"encoding/hex"
 	"slices"
 	"strconv"
-
-	"github.com/valyala/fastjson"
 )
 
 // pair is a field of a line, as it is compared between the forms.
@@ -61,18 +59,17 @@ func (d *Decoder) pairs(e *entry) (all []pair) {
 	_, _, text := split(e.rec.Bytes)
 	switch e.how {
 	case formJSON:
-		root, err := d.again.ParseBytes(text)
-		if err != nil { // it was parsed before
-			return nil
-		}
-		root.GetObject().Visit(func(key []byte, v *fastjson.Value) {
-			switch v.Type() {
-			case fastjson.TypeString:
-				add(key, v.GetStringBytes())
-			case fastjson.TypeNumber, fastjson.TypeTrue, fastjson.TypeFalse:
-				add(key, v.MarshalTo(nil))
+		d.again.Open(text)
+		d.again.Object()
+		for {
+			key, more := d.again.Field()
+			if !more {
+				break
 			}
-		})
+			if value := d.again.Plain(); value != nil {
+				add(key, value)
+			}
+		}
 	default:
 		if e.how == formConsole {
 			text = uncoloured(text)

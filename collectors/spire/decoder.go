@@ -11,7 +11,6 @@ import (
 	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/leastwise/leastwise/schemas"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
-	"github.com/valyala/fastjson"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -44,17 +43,20 @@ type Options struct {
 // (texts and labels that come again) changes no event. Events may share a map of labels: it must not be changed.
 type Decoder struct {
 	opts   Options
-	parser fastjson.Parser
-	again  fastjson.Parser // for a second look: the fields point into the first one's memory
-	record jsonFields
-	visit  func(key []byte, v *fastjson.Value) // record.field, made once
+	shapes shapes
+	shape  *piece // that the line ends with, if its shape was known
+	walk   jsonrecord.Walk
+	again  jsonrecord.Walk // for a second look: the fields point into the first one's memory
 	names  map[string]string
 	ids    map[string]identity
 	calls  map[string]call
-	// labelled are label maps by what they say; pending is what the next one is to say.
-	labelled map[string]map[string]string
-	pending  []byte
-	scratch  []byte
+	same   map[string]told // by what it was made of
+	// pending are the labels of the event being made.
+	pending []byte
+	scratch []byte
+	// Some events are made at once: an allocation has its price, whatever its size.
+	blocks    []block
+	issuances []issuance
 	// Prefixes of keys.
 	x509, jwt, identity string
 }
@@ -73,9 +75,8 @@ func NewDecoder(opts Options) *Decoder {
 	prefix := func(kind string) string {
 		return schemas.Key{System: System, Instance: opts.Instance, Type: kind}.String()
 	}
-	d := &Decoder{opts: opts, names: map[string]string{}, ids: map[string]identity{}, calls: newCalls(), labelled: map[string]map[string]string{}, x509: prefix("x509_svid"), jwt: prefix("jwt_svid"), identity: prefix("spiffe_id")}
-	d.visit = d.record.field
-	return d
+	return &Decoder{opts: opts, names: map[string]string{}, ids: map[string]identity{}, calls: newCalls(), same: map[string]told{},
+		x509: prefix("x509_svid"), jwt: prefix("jwt_svid"), identity: prefix("spiffe_id")}
 }
 
 // Records splits a log: a record is a line.
@@ -89,7 +90,6 @@ func Recognise(record []byte) bool {
 		return false
 	}
 	var d Decoder
-	d.visit = d.record.field
 	var f fields
 	_, bad := d.read(&f, record)
 	return bad == nil && len(f.msg) > 0 && len(f.level) > 0 && (serverSubsystems[string(f.subsystem)] || len(f.launchLevel) > 0)
@@ -102,18 +102,19 @@ var serverSubsystems = map[string]bool{"api": true, "ca_manager": true, "svid_ro
 // read splits the line and reads its fields.
 func (d *Decoder) read(f *fields, line []byte) (form, *source.Malformed) {
 	how, prefix, text := split(line)
+	d.shape = nil
 	switch how {
 	case formJSON:
-		if f.readFlat(text) {
+		if d.shape = d.shapes.read(f, text); d.shape != nil {
 			break
 		}
-		root, err := d.parser.ParseBytes(text)
-		if err != nil {
+		*f = fields{}
+		if !f.readJSON(&d.walk, text) {
 			return how, unparsed(text)
 		}
-		d.record.fields, d.record.scratch = fields{}, d.record.scratch[:0]
-		root.GetObject().Visit(d.visit)
-		*f = d.record.fields
+		if tells(f) != tellsNothing {
+			d.shapes.learn(text)
+		}
 	case formText:
 		if bad := f.readPairs(text); bad != nil {
 			return how, bad
@@ -142,9 +143,13 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 	if e.how, bad = d.read(&e.fields, rec.Bytes); bad != nil {
 		return dst, bad
 	}
-	what := tells(&e.fields)
-	if what == tellsNothing {
+	var what telling
+	if shape := d.shape; shape != nil && shape.asked {
+		what, e.call = shape.what, shape.call
+	} else if what = tells(&e.fields); what == tellsNothing {
 		return dst, nil // a line of the server's daily life
+	} else if e.call = d.call(&e.fields); shape != nil {
+		shape.asked, shape.what, shape.call = true, what, e.call
 	}
 	var err error
 	if e.at, err = parseTime(e.time); err != nil && e.how != formConsole {
@@ -171,6 +176,7 @@ type entry struct {
 	rec source.Record
 	how form
 	at  time.Time
+	call
 }
 
 // telling is what is to be made of a line.
@@ -230,6 +236,9 @@ func unparsed(text []byte) *source.Malformed {
 	return jsonrecord.Malformed("the record is not JSON")
 }
 
+// atOnce events are made: whoever keeps one, keeps the others' memory with it.
+const atOnce = 8
+
 // block holds an event and what every event points to, so that they are one allocation.
 type block struct {
 	event              leastwisev1.Event
@@ -246,12 +255,21 @@ type issuance struct {
 
 // event starts an event of this record with what all have in common.
 func (d *Decoder) event(e *entry, recordID string, index uint32, kind leastwisev1.Event_Kind) *leastwisev1.Event {
-	return d.fill(&block{}, e, recordID, index, kind)
+	if len(d.blocks) == 0 {
+		d.blocks = make([]block, atOnce)
+	}
+	b := &d.blocks[0]
+	d.blocks = d.blocks[1:]
+	return d.fill(b, e, recordID, index, kind)
 }
 
 // issued starts an event of a credential that lives until expires, if that is known.
 func (d *Decoder) issued(e *entry, recordID string, index uint32, expires time.Time) *leastwisev1.Event {
-	b := &issuance{}
+	if len(d.issuances) == 0 {
+		d.issuances = make([]issuance, atOnce)
+	}
+	b := &d.issuances[0]
+	d.issuances = d.issuances[1:]
 	ev := d.fill(&b.block, e, recordID, index, leastwisev1.Event_ISSUED)
 	ev.Lifetime = &b.life
 	b.life.IssuedAt = ev.OccurredAt
@@ -280,8 +298,7 @@ func (d *Decoder) fill(b *block, e *entry, recordID string, index uint32, kind l
 			ev.Flag = leastwisev1.Event_FUTURE
 		}
 	}
-	called := d.call(&e.fields)
-	ev.Action, ev.Permission = called.action, called.permission
+	ev.Action, ev.Permission = e.action, e.permission
 	ev.RemoteAddress = d.name(e.callerAddr)
 	return ev
 }

@@ -13,26 +13,25 @@ func (d *Decoder) signed(e *entry) *leastwisev1.Event {
 	switch {
 	case string(e.msg) == "Signed X509 SVID" && isDecimal(e.serial):
 		// A call may sign several SVIDs by one entry; a serial is given once.
-		b := append(d.scratch[:0], "serial:"...)
-		b = append(b, e.serial...)
+		b := append(append(d.scratch[:0], "serial:"...), e.serial...)
+		id := len(b)
+		b = append(append(b, d.x509...), e.serial...)
 		d.scratch = b
-		ev = d.issued(e, string(b), indexSigned, expires)
-		ev.Credential = d.x509 + string(e.serial)
+		both := string(b) // one allocation
+		ev = d.issued(e, both[:id], indexSigned, expires)
+		ev.Credential = both[id:]
 	case string(e.msg) == "Server CA successfully signed JWT SVID" && cleanID(e.requestID):
-		ev = d.issued(e, d.callID(e), indexSigned, expires)
-		ev.Credential = d.jwt + string(e.requestID)
+		key := d.jwtKey(e)
+		ev = d.issued(e, key[len(d.jwt):], indexSigned, expires)
+		ev.Credential = key
 	default: // the server's own SVID, a downstream authority: their serials are not in the log
 		ev = d.issued(e, d.contentID(e), indexSigned, expires)
 		ev.Kind = leastwisev1.Event_NOTED
 	}
-	who := d.spiffe(e.spiffeID)
-	ev.Principal, ev.Resource, ev.Outcome = who.key, who.id, leastwisev1.Outcome_OUTCOME_SUCCESS
 	if ev.Action == "" {
 		ev.Action = d.name(e.msg)
 	}
-	d.issueLabels(e)
-	ev.Labels = d.labels()
-	return ev
+	return d.toSubject(ev, e)
 }
 
 // jwtIssued tells of the JWT-SVID that a call signed. The audit line of a call has no other event.
@@ -41,15 +40,27 @@ func (d *Decoder) jwtIssued(e *entry) *leastwisev1.Event {
 	if ttl := lifeSeconds(e.ttl); ttl > 0 && !e.at.IsZero() {
 		expires = e.at.Truncate(time.Second).Add(ttl) // JWT times are whole seconds
 	}
-	ev := d.issued(e, d.callID(e), indexJWT, expires)
-	ev.Credential = d.jwt + string(e.requestID)
-	who := d.spiffe(e.spiffeID)
-	ev.Principal, ev.Resource = who.key, who.id
-	ev.Outcome = leastwisev1.Outcome_OUTCOME_SUCCESS
-	d.issueLabels(e)
+	key := d.jwtKey(e)
+	ev := d.issued(e, key[len(d.jwt):], indexJWT, expires)
+	ev.Credential = key
 	d.put("audience", e.audience)
-	ev.Labels = d.labels()
+	return d.toSubject(ev, e)
+}
+
+// toSubject ends the event of an SVID: whom it was issued to, and the labels.
+func (d *Decoder) toSubject(ev *leastwisev1.Event, e *entry) *leastwisev1.Event {
+	d.issueLabels(e)
+	told := d.told(e)
+	ev.Principal, ev.Resource, ev.Labels = told.subject.key, told.subject.id, told.labels
+	ev.Outcome = leastwisev1.Outcome_OUTCOME_SUCCESS
 	return ev
+}
+
+// jwtKey names the JWT-SVID that a call signed: it ends in the call's record id.
+func (d *Decoder) jwtKey(e *entry) string {
+	b := append(append(d.scratch[:0], d.jwt...), e.requestID...)
+	d.scratch = b
+	return string(b)
 }
 
 // issueLabels tell whom an SVID was issued to, by which entry, and through which agent.
@@ -106,6 +117,6 @@ func (d *Decoder) authority(e *entry) *leastwisev1.Event {
 	d.put("upstream_authority_id", e.upstream)
 	d.put("subject_key_id", e.subjectKey)
 	d.put("slot", e.slot)
-	ev.Labels = d.labels()
+	ev.Labels = d.told(e).labels
 	return ev
 }

@@ -3,7 +3,7 @@ package spire
 import (
 	"bytes"
 
-	"github.com/valyala/fastjson"
+	"github.com/leastwise/leastwise/collectors/jsonrecord"
 )
 
 // fields are those of a log line that events need, as text; nil if the line has none of the name. They point into the
@@ -126,24 +126,24 @@ func (f *fields) slotOf(key []byte) *[]byte {
 	return nil
 }
 
-// jsonFields reads a line in JSON, already parsed. Numbers and booleans become text, as they stand in the text forms.
-type jsonFields struct {
-	fields
-	scratch []byte
-}
-
-func (j *jsonFields) field(key []byte, v *fastjson.Value) {
-	place := j.slotOf(key)
-	if place == nil {
-		return
+// readJSON reads a line in JSON; false if it is none. Numbers and booleans are as they stand in the text forms; lists and
+// objects are of no use here.
+func (f *fields) readJSON(w *jsonrecord.Walk, text []byte) bool {
+	w.Open(text)
+	if !w.Object() {
+		return false
 	}
-	switch v.Type() {
-	case fastjson.TypeString:
-		*place = v.GetStringBytes()
-	case fastjson.TypeNumber, fastjson.TypeTrue, fastjson.TypeFalse:
-		from := len(j.scratch)
-		j.scratch = v.MarshalTo(j.scratch) // what was given out before stays valid, also when this grows
-		*place = j.scratch[from:len(j.scratch):len(j.scratch)]
+	for {
+		key, more := w.Field()
+		if !more {
+			return w.Close()
+		}
+		place := f.slotOf(key)
+		if place == nil {
+			w.Skip()
+		} else if value := w.Plain(); value != nil {
+			*place = value
+		}
 	}
 }
 

@@ -66,32 +66,47 @@ func (d *Decoder) put(name string, value []byte) {
 
 var flagTrue = []byte("true")
 
-// labels gives the labels that were put, and begins anew. Events with the same labels share one map: most lines of a log
-// tell of the same few entries, agents and callers.
-func (d *Decoder) labels() map[string]string {
-	if len(d.pending) == 0 {
-		return nil
-	}
+// told is what lines have in common: the labels, who called, and whom they are about.
+type told struct {
+	labels          map[string]string
+	caller, subject identity
+}
+
+// told gives what a line and the labels that were put say, and begins anew. Events with the same labels share one map:
+// most lines of a log tell of the same few entries, agents and callers.
+func (d *Decoder) told(e *entry) told {
+	labels := len(d.pending)
+	d.pending = append(append(append(d.pending, e.callerID...), ' '), e.spiffeID...)
 	list := d.pending
-	d.pending = list[:0]
-	if known, ok := d.labelled[string(list)]; ok {
+	// The lengths tell the parts from each other.
+	key := binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(list, uint16(labels)), uint16(len(e.callerID)))
+	d.pending = key[:0]
+	if known, ok := d.same[string(key)]; ok {
 		return known
 	}
-	if len(d.labelled) >= maxNames {
-		clear(d.labelled)
+	if len(d.same) >= maxNames {
+		clear(d.same)
 	}
-	made, key := make(map[string]string, 8), string(list)
+	made := told{caller: d.spiffe(e.callerID), subject: d.spiffe(e.spiffeID)}
+	if list = list[:labels]; labels > 0 {
+		made.labels = make(map[string]string, 8)
+	}
 	for len(list) > 0 {
 		n := int(list[0])
 		name := string(list[1 : 1+n])
 		list = list[1+n:]
 		n = int(binary.LittleEndian.Uint16(list))
-		made[name] = cleanText(list[2:2+n], maxLabel)
+		made.labels[name] = cleanText(list[2:2+n], maxLabel)
 		list = list[2+n:]
 	}
-	d.labelled[key] = made
+	if len(key) <= maxRemembered {
+		d.same[string(key)] = made
+	}
 	return made
 }
+
+// maxRemembered is the longest that is remembered.
+const maxRemembered = 4096
 
 // cleanText cuts a text to a length without cutting a character, and replaces what protobuf and ClickHouse can not hold.
 func cleanText(text []byte, limit int) string {

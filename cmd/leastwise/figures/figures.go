@@ -51,7 +51,7 @@ func Run(ctx context.Context, opts Options, w io.Writer) (ok bool, err error) {
 	}
 	var figures []figure
 	for _, measure := range []func(context.Context, Options, string, fleet.AuditTruth) ([]figure, error){
-		normalising, decisions, memory, pipeline,
+		normalising, graph, decisions, memory, scanning, pipeline,
 	} {
 		measured, err := measure(ctx, opts, logFile, truth)
 		if err != nil {
