@@ -34,7 +34,7 @@ func (p *Processor) readFacts(ctx context.Context, writer *factWriter) error {
 			p.log.Debug("grant changed", "grant", grant.Id, "rules", len(grant.Rules))
 		}
 		if link := fact.GetLink(); link != nil {
-			if err := p.followLink(ctx, link); err != nil {
+			if err := p.followLink(ctx, string(m.Key), link); err != nil {
 				return err
 			}
 		}

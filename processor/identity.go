@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/leastwise/leastwise/internal/stream"
 	"github.com/leastwise/leastwise/processor/catalog"
 	"github.com/leastwise/leastwise/processor/identity"
@@ -30,7 +28,7 @@ func (w *worker) claim(cat *catalog.Catalog) {
 
 // holder is who an event's credential was known by until now.
 func (w *worker) holder(ev *pb.Event) string {
-	if ev.Credential == "" || ev.Principal == "" {
+	if ev.Credential == "" {
 		return ""
 	}
 	if e := w.core.Entry(ev.Credential); e != nil {
@@ -60,25 +58,21 @@ func linkMessage(key string, link *pb.Link) (stream.Message, error) {
 	return stream.Message{Topic: schemas.TopicIdentity, Key: []byte(key), Value: value}, nil
 }
 
-// followLink takes a link that somebody told. A retraction that is older than what this processor has seen itself, and
-// did not tell because it was no news then, is answered with that.
-func (p *Processor) followLink(ctx context.Context, link *pb.Link) error {
+// followLink takes a link that somebody told. What others must not lose of it, because this statement is older than what
+// this processor has seen itself and did not tell, or because it took the place of an earlier one in the topic, is told
+// again.
+func (p *Processor) followLink(ctx context.Context, key string, link *pb.Link) error {
 	p.graph.Put(link)
-	if !link.Retracted {
-		return nil
-	}
 	select {
 	case <-p.ready:
 	default:
 		return nil // the answer may stand further on in the topic
 	}
-	said := p.graph.Said(link)
-	if said == 0 {
+	key, again := p.graph.Answer(key, link)
+	if again == nil {
 		return nil
 	}
-	again := &pb.Link{Id: identity.ID(link), Kind: link.Kind, From: link.From, To: link.To, Confidence: link.Confidence,
-		Evidence: "seen after it was taken back", At: timestamppb.New(time.Unix(0, said))}
-	m, err := linkMessage(fmt.Sprintf("%s/%d", again.Id, said), again)
+	m, err := linkMessage(key, again)
 	if err != nil {
 		return err
 	}

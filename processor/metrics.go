@@ -1,11 +1,14 @@
 package processor
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/leastwise/leastwise/processor/record"
+	"github.com/leastwise/leastwise/schemas"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
@@ -27,6 +30,7 @@ type metrics struct {
 	recorded     *prometheus.CounterVec
 	who          *prometheus.GaugeVec
 	wrong        *prometheus.GaugeVec
+	found        *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -58,7 +62,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m.who = gauges("leastwise_identities", "Identities, by whether somebody answers: owned, unowned, conflict.", "status")
 	m.wrong = gauges("leastwise_identity_conflicts", "Standing conflicts about identities, by kind.", "kind")
-	reg.MustRegister(m.who, m.wrong)
+	m.found = gauges("leastwise_findings", "Standing findings of sources, by source and kind.", "source", "kind")
+	reg.MustRegister(m.who, m.wrong, m.found)
 	for value, name := range pb.Event_Kind_name {
 		m.byKind[value] = m.events.WithLabelValues(name)
 	}
@@ -103,5 +108,15 @@ func (m *metrics) identities(status, conflicts map[string]int) {
 	}
 	for kind, n := range conflicts {
 		m.wrong.WithLabelValues(kind).Set(float64(n))
+	}
+}
+
+func (m *metrics) findings(totals []record.FindingTotal) {
+	m.found.Reset()
+	for _, t := range totals {
+		if !slices.Contains(schemas.FindingKinds(), t.Kind) {
+			t.Kind = "other"
+		}
+		m.found.WithLabelValues(t.Source, t.Kind).Add(float64(t.Standing))
 	}
 }

@@ -29,7 +29,7 @@ func Topics() []Topic {
 	return []Topic{
 		{Name: TopicEvents, Key: "credential key", Value: "Event", CoPartitioned: true,
 			Settings: map[string]string{"cleanup.policy": "delete", "retention.ms": "604800000"}}, // 7 d
-		{Name: TopicIdentity, Key: "link, grant or heartbeat id", Value: "Fact", Settings: compact},
+		{Name: TopicIdentity, Key: "link, grant, heartbeat or finding id", Value: "Fact", Settings: compact},
 		{Name: TopicDecisions, Key: "credential key", Value: "Decision", CoPartitioned: true, Settings: compact},
 		{Name: TopicEnforcement, Key: "credential key", Value: "LadderState", CoPartitioned: true,
 			Settings: map[string]string{"cleanup.policy": "compact", "min.compaction.lag.ms": "604800000"}}, // 7 d

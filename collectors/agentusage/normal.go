@@ -57,7 +57,7 @@ func (d *Decoder) told(dst []*leastwisev1.Event, u *usage, root *fastjson.Value,
 }
 
 // normalLabels are the facts that the normal form may hold besides.
-var normalLabels = []string{"model", "tool", "provider", "trace_id", "session_issuer", "region", "aws_request_id", "service", "owner"}
+var normalLabels = []string{"model", "tool", "provider", "trace_id", "session_issuer", "region", "aws_request_id", "service", "owner", "sampled"}
 
 // marshal writes a usage in the normal form.
 func (u *usage) marshal() []byte {

@@ -8,8 +8,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/leastwise/leastwise/collectors/collect"
 	"github.com/leastwise/leastwise/collectors/jsonrecord"
 	"github.com/leastwise/leastwise/collectors/source"
+	"github.com/leastwise/leastwise/schemas"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
 	"github.com/valyala/fastjson"
 )
@@ -47,6 +49,36 @@ func (a *Alarm) record(log string, at time.Time) []byte {
 	}
 	return fmt.Appendf(nil, `{"log":%q,"alarm":%q,"at":%d,"position":%d%s%s}`,
 		log, a.Kind, at.UnixMilli(), a.Position, head("", a.Head), head("trusted_", a.Trusted))
+}
+
+// findings are the kinds of findings that alarms are, and what to do about each.
+var findings = map[string]struct{ kind, advice string }{
+	AlarmBadSignature: {schemas.FindingLogBadSignature, "Compare public_key_file with the key that the log publishes. If it is right, " +
+		"somebody answers in the log's place, or the log lost its key: trust nothing that it shows until its operator explains it."},
+	AlarmRewrittenHistory: {schemas.FindingLogRewrittenHistory, "Keep both tree heads: signed by one key, they prove it. Show them to the log's operator and " +
+		"to those who rely on the log, and read another log meanwhile."},
+	AlarmShrunkTree: {schemas.FindingLogShrunkTree, "Ask the log's operator whether it was restored from a backup: entries are gone. What was read of them stays here."},
+	AlarmWrongInclusion: {schemas.FindingLogWrongInclusion, "The log shows entries that it did not sign. Keep the tree head, ask the log's operator, and " +
+		"look whether something between you and the log changes its answers."},
+	AlarmGap: {schemas.FindingLogGap, "Certificates in the gap are not known here. Ask the log's operator for the entries from the position on, and " +
+		"look for them in another log meanwhile."},
+	AlarmUnproven: {schemas.FindingLogUnproven, "What the log shows can not be checked and is not taken. Ask the log's operator why it gives no proofs."},
+}
+
+// found is the alarm as a finding about the log.
+func (a *Alarm) found(log string) collect.Found {
+	head := func(name string, h Head) string {
+		if h.Root == nil {
+			return name + ": none"
+		}
+		return fmt.Sprintf("%s: %d entries, root %s, signed %s", name, h.Size, base64.StdEncoding.EncodeToString(h.Root),
+			time.UnixMilli(int64(min(h.Timestamp, latest))).UTC().Format(time.RFC3339))
+	}
+	f := findings[a.Kind]
+	return collect.Found{Kind: f.kind, Subject: log,
+		Detail: fmt.Sprintf("log %s: %s; nothing more is read of it until it answers as it should. %s", log, a.Detail, f.advice),
+		Evidence: []string{head("the log's tree head", a.Head), head("proven before", a.Trusted),
+			fmt.Sprintf("read up to entry %d", a.Position)}}
 }
 
 // alarmFields are those of an alarm's record that become labels.

@@ -51,6 +51,7 @@ func New(cfg Config, deps collect.Deps) (*Collector, error) {
 		l.now = c.Now
 	}
 	c.feed = newFeed(logs, deps.DataDir, cfg.Instance)
+	c.feed.found, c.feed.withdraw = c.Found, c.Withdraw
 	return c, nil
 }
 

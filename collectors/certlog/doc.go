@@ -18,7 +18,7 @@
 // A certificate is an X509-SVID if it has exactly one URI SAN, which is a SPIFFE ID with a path, and is neither a CA nor
 // allowed to sign certificates or revocation lists. Only then it has the principal certlog/INSTANCE/spiffe_id/ID.
 // Otherwise the label not_svid says why. The label own_trust_domain=true marks a certificate with a trust domain of ours:
-// if no issuer of ours tells of it, somebody else made it.
+// if no issuer of ours tells of it, the processor makes that a finding.
 //
 // # What a log must prove
 //
@@ -28,8 +28,8 @@
 // (verify: full); and whenever reading reaches the end of a signed tree, both ways, the own tree must have its root.
 // Reading from the middle of a log (start: now) begins with a tree that is proven, too.
 //
-// What fails is an alarm: one event NOTED with the label alarm, and nothing more is read of that log until it answers as
-// it should. Nothing is skipped. The kinds:
+// What fails is an alarm: one event NOTED with the label alarm, a finding about the log that stands until it answers as it
+// should, and nothing more is read of that log until then. Nothing is skipped. The kinds:
 //
 //	bad_signature      the tree head is not signed by the configured key
 //	rewritten_history  a tree head does not continue the one before

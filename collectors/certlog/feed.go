@@ -19,6 +19,9 @@ type feed struct {
 	logs   []*log
 	dir    string
 	prefix string
+	// found and withdraw tell of findings, in the goroutine that reads.
+	found    func(collect.Found)
+	withdraw func(kind, subject string)
 
 	// All that follows belongs to the goroutine that reads.
 	out     chan found
@@ -126,8 +129,16 @@ func (f *feed) finish() {
 		f.unsaved[name] = f.half.state
 	}
 	var a *Alarm
-	if errors.As(f.half.trouble, &a) && len(f.half.records) > 0 {
-		f.raised++
+	switch {
+	case errors.As(f.half.trouble, &a):
+		if len(f.half.records) > 0 {
+			f.raised++
+			f.found(a.found(name))
+		}
+	case f.half.trouble == nil: // it answers as it should
+		for _, one := range findings {
+			f.withdraw(one.kind, name)
+		}
 	}
 	if f.half.trouble != nil {
 		f.trouble[name] = f.half.trouble

@@ -55,7 +55,7 @@ type found struct {
 
 // run takes steps until ctx ends.
 func (l *log) run(ctx context.Context, out chan<- found) {
-	wait, said := time.Duration(0), fmt.Sprint(nil)
+	wait, said := time.Duration(0), "" // the first word is given whatever it is: an alarm of the last run may have ended
 	for {
 		f, err := l.step(ctx)
 		if ctx.Err() != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/leastwise/leastwise/collectors/awsiam"
 	"github.com/leastwise/leastwise/collectors/collect"
+	"github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
 // Collector publishes what one organisation's trails tell. See the package's documentation for what it promises.
@@ -34,7 +35,9 @@ func New(cfg Config, deps collect.Deps) (*Collector, error) {
 	c := &Collector{cfg: cfg, deps: deps}
 	var err error
 	c.Collector, err = collect.New(collect.Options{Source: System, Instance: cfg.Instance, Deps: deps,
-		Decoder:      NewDecoder(Options{Instance: cfg.Instance, MaxBytes: cfg.MaxRecordBytes}),
+		Decoder: NewDecoder(Options{Instance: cfg.Instance, MaxBytes: cfg.MaxRecordBytes, Facts: func(fact *leastwisev1.Fact) {
+			c.Tell(collect.FactMessage(fact.GetGrant().GetId(), fact))
+		}}),
 		BatchRecords: cfg.BatchRecords, BatchWait: cfg.BatchWait, Heartbeat: cfg.Heartbeat})
 	if err != nil {
 		return nil, fmt.Errorf("cloudtrail_collector: %w", err)

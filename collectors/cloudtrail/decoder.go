@@ -32,6 +32,8 @@ type Options struct {
 	Instance string
 	// MaxBytes of a record; 0 is source.DefaultMaxLine.
 	MaxBytes int
+	// Facts, if not nil, is told what policies permit that are written out in requests for sessions. It must not block.
+	Facts func(*leastwisev1.Fact)
 }
 
 // Decoder turns CloudTrail records into events. It is not safe for concurrent use. What it remembers saves work only;
@@ -44,6 +46,7 @@ type Decoder struct {
 	callers   cache[caller]
 	names     cache[string] // keys of credentials by id
 	addresses cache[string]
+	sessions  map[[32]byte]string // names of policies of sessions, by the hash of their text
 	scratch   []byte
 	rec       record
 }
@@ -56,7 +59,8 @@ func NewDecoder(opts Options) *Decoder {
 	if opts.MaxBytes <= 0 {
 		opts.MaxBytes = source.DefaultMaxLine
 	}
-	return &Decoder{opts: opts, verbs: newCache[verb](4096), callers: newCache[caller](4096), names: newCache[string](4096), addresses: newCache[string](4096)}
+	return &Decoder{opts: opts, verbs: newCache[verb](4096), callers: newCache[caller](4096), names: newCache[string](4096), addresses: newCache[string](4096),
+		sessions: map[[32]byte]string{}}
 }
 
 // Records splits a file of CloudTrail's, in any of its forms.

@@ -22,7 +22,11 @@
 // envelopes, the answer of lookup-events, and CloudTrail Lake rows that hold eventJson, or fields as columns where nested
 // ones are objects (rows in which userIdentity is a text of the form {type=…} are refused as malformed).
 //
-// Session tokens, secret keys, policies and request bodies never leave the decoder: fields are copied by an allow list.
+// A policy that is written out in a request for a session becomes a Grant (actions and resources, and whether there is a
+// condition), named by its hash, and the session names it among its policies: what the session may do is what both the
+// role and its session policies allow. One that can not be read leaves the session's scope unknown.
+//
+// Session tokens, secret keys and all else of request bodies never leave the decoder: fields are copied by an allow list.
 //
 // A collector blocks only on its source and on Kafka. It loses nothing that it was handed: a queue's message is deleted,
 // and a file or an object is remembered as read, after its events are published; a crash before that publishes some again

@@ -81,6 +81,13 @@ func (d *Decoder) session(e *record, given *fastjson.Value) *leastwisev1.Event {
 			ev.Policies = append(ev.Policies, jsonrecord.Text(arn, maxResource))
 		}
 	}
+	if text := e.request.GetStringBytes("policy"); len(text) > 0 {
+		if name := d.sessionPolicy(text, e.at); name != "" {
+			ev.Policies = append(ev.Policies, name)
+		} else {
+			ev.Labels["session_policy"] = "inline"
+		}
+	}
 	slices.Sort(ev.Policies)
 	return ev
 }

@@ -64,7 +64,8 @@ type Options struct {
 	Notice func(*leastwisev1.Event)
 }
 
-// Collector publishes what one source tells. Say, Send, Message and Now may be used from any goroutine.
+// Collector publishes what one source tells. Say, Send, Message and Now may be used from any goroutine; Tell, Found and
+// Withdraw by Feed.Read, the decoder and Options.Notice.
 type Collector struct {
 	opts  Options
 	count *counters
@@ -77,7 +78,10 @@ type Collector struct {
 	lastRecord                            atomic.Int64 // unix nanoseconds
 
 	// Only in the goroutine that reads records.
-	scratch []*leastwisev1.Event
+	scratch  []*leastwisev1.Event
+	told     []stream.Message // with the batch that is being read
+	handed   uint64           // batches handed to publish
+	findings *findings
 }
 
 // New registers the metrics and touches nothing else.
@@ -94,7 +98,8 @@ func New(opts Options) (*Collector, error) {
 	if opts.Heartbeat <= 0 {
 		opts.Heartbeat = 30 * time.Second
 	}
-	c := &Collector{opts: opts, trouble: map[string]string{}, heads: newHeaders(opts.Source, opts.Instance)}
+	c := &Collector{opts: opts, trouble: map[string]string{}, heads: newHeaders(opts.Source, opts.Instance),
+		findings: &findings{entries: map[string]*standing{}}}
 	var registry prometheus.Registerer
 	if opts.Deps.Env.Metrics != nil {
 		registry = opts.Deps.Env.Metrics
@@ -113,13 +118,17 @@ func (c *Collector) Now() time.Time { return c.opts.Deps.Env.Now() }
 // ctx, too. The first error ends all. It closes the feed.
 func (c *Collector) Run(ctx context.Context, feed Feed, others ...func(context.Context) error) error {
 	defer feed.Close()
+	var err error
+	if c.findings, err = loadFindings(c.findingsPath()); err != nil {
+		return err
+	}
 	batches := make(chan batch) // no buffer: one batch is on its way while the next is made
 	parts := append([]func(context.Context) error{
 		func(ctx context.Context) error { defer close(batches); return c.read(ctx, feed, batches) },
 		func(ctx context.Context) error { return c.publish(ctx, batches) },
 		c.beat,
 	}, others...)
-	err := daemon.Together(ctx, parts...)
+	err = daemon.Together(ctx, parts...)
 	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		return nil
 	}
@@ -150,11 +159,16 @@ func (c *Collector) read(ctx context.Context, feed Feed, batches chan<- batch) e
 		if n > 0 {
 			c.count.last.Set(float64(now.Unix()))
 		}
-		if b.commit = commit; n > 0 || commit != nil {
+		b.messages, c.told = append(b.messages, c.told...), nil
+		found, unsaved := c.findings.news(c.Now(), c.handed)
+		c.Say("findings", unsaved)
+		b.messages = append(b.messages, found...)
+		if b.commit = commit; len(b.messages) > 0 || commit != nil {
 			select {
 			case <-ctx.Done():
 				return nil
 			case batches <- b:
+				c.handed++
 			}
 		}
 		c.gauges(feed)
@@ -225,6 +239,10 @@ func (c *Collector) take(dst []stream.Message, rec source.Record, bad *source.Ma
 	}
 	return dst
 }
+
+// Tell publishes messages with the batch that is being read, before its records are remembered as read: what a record
+// says beside its events.
+func (c *Collector) Tell(messages ...stream.Message) { c.told = append(c.told, messages...) }
 
 // Message is the message of an event that no record of the log told, such as an inventory's. It is not counted: a source
 // whose log is silent is silent.

@@ -31,7 +31,7 @@ func (letters) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastwise
 type kafka struct {
 	mu   sync.Mutex
 	fail int
-	got  []string // record ids, and "letter" for dead letters
+	got  []string // record ids, "letter" for dead letters, grants and findings with their names
 }
 
 func (k *kafka) Publish(_ context.Context, messages ...stream.Message) error {
@@ -51,6 +51,17 @@ func (k *kafka) Publish(_ context.Context, messages ...stream.Message) error {
 			k.got = append(k.got, ev.RecordId)
 		case schemas.TopicDeadLetter:
 			k.got = append(k.got, "letter")
+		case schemas.TopicIdentity:
+			fact := &leastwisev1.Fact{}
+			if err := fact.UnmarshalVT(m.Value); err != nil {
+				return err
+			}
+			if grant := fact.GetGrant(); grant != nil {
+				k.got = append(k.got, "grant:"+grant.Id)
+			}
+			if found := fact.GetFinding(); found != nil {
+				k.got = append(k.got, "finding:"+found.Subject)
+			}
 		}
 	}
 	return nil

@@ -19,6 +19,8 @@ type Collector struct {
 	cfg  Config
 	deps collect.Deps
 	keys *KeySet // nil if none is configured
+	// forgers are the issuers and keys that findings of their own were made of. Only in the goroutine that reads records.
+	forgers map[string]bool
 }
 
 // New checks the configuration and reads the files that it names. It does not touch the registry or the network.
@@ -33,7 +35,7 @@ func New(cfg Config, deps collect.Deps) (*Collector, error) {
 	if cfg.Topic == nil && deps.DataDir == "" {
 		return nil, errors.New("jwtregistry_collector: data_dir is not set; the checkpoint needs a place that survives restarts")
 	}
-	c := &Collector{cfg: cfg, deps: deps}
+	c := &Collector{cfg: cfg, deps: deps, forgers: map[string]bool{}}
 	opts := Options{Instance: cfg.Instance, Issuer: cfg.Issuer, KeycloakURL: cfg.KeycloakURL, VaultInstance: cfg.VaultInstance,
 		MaxBytes: cfg.MaxRecordBytes}
 	var err error
@@ -44,7 +46,7 @@ func New(cfg Config, deps collect.Deps) (*Collector, error) {
 		opts.Keys = c.keys
 	}
 	c.Collector, err = collect.New(collect.Options{Source: System, Instance: cfg.Instance, Decoder: NewDecoder(opts), Deps: deps,
-		BatchRecords: cfg.BatchRecords, BatchWait: cfg.BatchWait, Heartbeat: cfg.Heartbeat})
+		BatchRecords: cfg.BatchRecords, BatchWait: cfg.BatchWait, Heartbeat: cfg.Heartbeat, Notice: c.unverified})
 	if err != nil {
 		return nil, fmt.Errorf("jwtregistry_collector: %w", err)
 	}

@@ -29,6 +29,7 @@ const (
 	indexRefresh     = 5
 	indexRefreshLink = 6
 	indexRefreshOld  = 7
+	indexForged      = 8 // a token whose signature is wrong, described
 	indexUnknown     = 15
 )
 

@@ -26,7 +26,9 @@
 // signed win over what the record says. The label verified tells the result: true, false, unknown_key (the key that the
 // token names is not in the issuer's set) or unchecked (no keys are configured). A token whose signature is wrong is told
 // under its own hash, with outcome FAILURE, apart from the token whose jti it bears, and with no holder and no scopes:
-// its claims stand in claimed_* labels. What a record becomes so depends on the keys at the time it is read; its ids do
+// its claims stand in claimed_* labels, and the key that it names in key_id. One that was only used is OBSERVED as well
+// (event 8), so that these are labels of the credential. The collector makes findings of such tokens, one for each issuer
+// and key that they name. What a record becomes so depends on the keys at the time it is read; its ids do
 // not.
 //
 // # What is never copied

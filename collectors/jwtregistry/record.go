@@ -32,6 +32,7 @@ type record struct {
 
 	claims  claims
 	token   []byte // signed form: a secret
+	keyID   string // that the token names
 	event   []byte
 	version *fastjson.Value
 	active  *fastjson.Value

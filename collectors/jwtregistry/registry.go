@@ -1,6 +1,7 @@
 package jwtregistry
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +59,9 @@ func (d *Decoder) registry(dst []*leastwisev1.Event, r *record) ([]*leastwisev1.
 		}
 	}
 	dst = append(dst, ev)
+	if signed == signatureWrong && !describes(kind) {
+		dst = append(dst, d.forged(r, ev))
+	}
 	if previous != "" {
 		old := d.event(r, indexPrevious, leastwisev1.Event_ROTATED)
 		old.Credential, old.Outcome = d.key(typeJWT, previous), leastwisev1.Outcome_OUTCOME_SUCCESS
@@ -118,7 +122,8 @@ func (d *Decoder) token(r *record, kind leastwisev1.Event_Kind, signed signature
 		ev.Outcome, ev.Error = leastwisev1.Outcome_OUTCOME_FAILURE, "invalid signature"
 		jsonrecord.Label(ev.Labels, "claimed_jti", c.jti)
 		jsonrecord.Label(ev.Labels, "claimed_subject", c.sub)
-		jsonrecord.Label(ev.Labels, "claimed_issuer", c.iss)
+		jsonrecord.Label(ev.Labels, "claimed_issuer", []byte(d.issuer(c.iss)))
+		jsonrecord.Label(ev.Labels, "key_id", []byte(r.keyID))
 		ev.Lifetime = lifetime(c, false)
 		return ev
 	}
@@ -136,6 +141,19 @@ func (d *Decoder) token(r *record, kind leastwisev1.Event_Kind, signed signature
 	d.entity(ev, c)
 	jsonrecord.Label(ev.Labels, "agent_id", r.agent)
 	jsonrecord.Label(ev.Labels, "owner", r.owner)
+	return ev
+}
+
+// describes is whether the labels of an event are those of its token, and not of one call.
+func describes(kind leastwisev1.Event_Kind) bool {
+	return kind == leastwisev1.Event_ISSUED || kind == leastwisev1.Event_RENEWED || kind == leastwisev1.Event_OBSERVED
+}
+
+// forged describes a token by whose use alone it is known, so that policies see what is wrong with it.
+func (d *Decoder) forged(r *record, seen *leastwisev1.Event) *leastwisev1.Event {
+	ev := d.event(r, indexForged, leastwisev1.Event_OBSERVED)
+	ev.Credential, ev.Outcome, ev.Error = seen.Credential, seen.Outcome, seen.Error
+	ev.Labels, ev.Lifetime = maps.Clone(seen.Labels), seen.Lifetime
 	return ev
 }
 

@@ -31,6 +31,7 @@ func (d *Decoder) open(r *record) signature {
 	if len(parts) != 3 {
 		return signatureNone // opaque, or encrypted: only the issuer can read it
 	}
+	r.keyID = d.keyID(parts[0])
 	signed, payload := signatureWrong, []byte(nil)
 	if len(parts[2]) > 0 { // else alg is none, whatever the keys
 		signed, payload = d.opts.Keys.verify(r.token)
@@ -56,6 +57,24 @@ func (d *Decoder) open(r *record) signature {
 	}
 	return signed
 }
+
+// keyID is the key that a token's header names; empty if it names none.
+func (d *Decoder) keyID(header []byte) string {
+	text, err := base64.RawURLEncoding.AppendDecode(nil, header)
+	if err != nil || len(text) > maxHeader || jsonrecord.Refuse(text, maxHeader) != nil {
+		return ""
+	}
+	v, err := d.payload.ParseBytes(text)
+	if err != nil {
+		return ""
+	}
+	if id := v.GetStringBytes("kid"); len(id) > 0 {
+		return jsonrecord.ID(id)
+	}
+	return ""
+}
+
+const maxHeader = 8 << 10
 
 // verify checks a token in its compact form. payload is what was signed; nil if that is not known.
 func (k *KeySet) verify(token []byte) (signature, []byte) {

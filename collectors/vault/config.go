@@ -35,7 +35,7 @@ type Config struct {
 
 // InventoryConfig says how to ask Vault. Its token needs: sudo and list on auth/token/accessors, update on
 // auth/token/lookup-accessor and on sys/audit-hash/DEVICE; read on sys/policies/acl/* for scope; list and read on
-// auth/token/roles for parents; sudo and list on sys/leases/lookup/* for leases.
+// auth/token/roles for parents; list on identity/entity-alias/id for identities; sudo and list on sys/leases/lookup/* for leases.
 type InventoryConfig struct {
 	// Address of Vault, such as https://vault.example.org:8200. CAFile verifies it; default the system's.
 	Address string `yaml:"address"`

@@ -26,6 +26,10 @@
 // REVOKED event names no credential and the label "target" holds the hash. What Vault revokes by itself (children,
 // expiry) is not logged at all. Batch tokens have no accessor: their calls name no credential.
 //
+// Which aliases an entity has, and when one goes, the log shows as hashes or not at all. The inventory lists them: when it
+// begins, in rounds, and soon after a record that may have changed them. Each gives an event OBSERVED with the labels that
+// a login through it has, and REVOKED when it is gone, also if that was while no collector ran (vault-INSTANCE.aliases.json remembers them).
+//
 // Certificates that are not leased outlive the token that asked for them: they carry the label ends_with_parent=false.
 //
 // # What is never copied

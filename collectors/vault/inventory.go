@@ -14,8 +14,8 @@ import (
 )
 
 // inventory asks Vault, in rounds, for what the log does not say: tokens that were issued before it began, whether they
-// are orphans, when they expire; what policies permit; what hashes stand for. What it may not read it names, and goes
-// on with the rest; it never stops the collector.
+// are orphans, when they expire; which aliases entities have, and which are gone; what policies permit; what hashes stand
+// for. What it may not read it names, and goes on with the rest; it never stops the collector.
 type inventory struct {
 	cfg       InventoryConfig
 	collector *Collector
@@ -27,6 +27,8 @@ type inventory struct {
 	// policies that were named somewhere; wake says that there are new ones.
 	policies *nameSet
 	wake     chan struct{}
+	aliases  *aliases
+	entities *nameSet // that logins named
 
 	// Only in run's goroutine: what was published last, so that what did not change is not published again.
 	told map[string]string
@@ -46,7 +48,7 @@ func newInventory(cfg InventoryConfig, c *Collector) (*inventory, error) {
 		return nil, err
 	}
 	i := &inventory{cfg: cfg, collector: c, vault: vault, policies: newNameSet(10000),
-		wake: make(chan struct{}, 1), told: map[string]string{}}
+		wake: make(chan struct{}, 1), aliases: newAliases(c.aliasesPath()), entities: newNameSet(1_000_000), told: map[string]string{}}
 	i.hashes = newHashes(vault, cfg.Device)
 	switch cfg.HMACAccessor {
 	case "true":
@@ -79,6 +81,7 @@ func (i *inventory) notice(ev *leastwisev1.Event) {
 			}
 		}
 	}
+	i.noticeAliases(ev)
 	i.noticePolicies(ev.Policies)
 }
 
@@ -116,12 +119,23 @@ func (i *inventory) run(ctx context.Context) error {
 	due := time.Now()
 	var failed error // of the last round: what a look at new policies finds does not take it back
 	for {
-		timer := time.NewTimer(time.Until(due))
+		timer := time.NewTimer(time.Until(i.aliases.before(due)))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
+		case <-i.aliases.wake:
+			timer.Stop()
 		case <-timer.C:
+			if time.Now().Before(due) {
+				if err := errors.Join(i.vault.login(ctx), i.readAliases(ctx)); err != nil {
+					i.report(ctx, errors.Join(failed, err))
+					if again := time.Now().Add(time.Minute); again.Before(due) {
+						due = again
+					}
+				}
+				continue
+			}
 			err := i.round(ctx)
 			next := i.cfg.Interval
 			if err != nil {
@@ -160,7 +174,7 @@ func (i *inventory) round(ctx context.Context) error {
 	if err := i.vault.login(ctx); err != nil {
 		return err
 	}
-	errs := []error{i.readRoles(ctx), i.readTokens(ctx), i.readPolicies(ctx, true)}
+	errs := []error{i.readRoles(ctx), i.readAliases(ctx), i.readTokens(ctx), i.readPolicies(ctx, true)}
 	if i.cfg.Leases {
 		errs = append(errs, i.readLeases(ctx))
 	}

@@ -31,6 +31,7 @@ path "sys/audit-hash/file" { capabilities = ["update"] }
 path "sys/policies/acl/*" { capabilities = ["read"] }
 path "auth/token/roles" { capabilities = ["list"] }
 path "auth/token/roles/*" { capabilities = ["read"] }
+path "identity/entity-alias/id" { capabilities = ["list"] }
 path "sys/leases/lookup/*" { capabilities = ["list", "sudo"] }
 path "sys/leases/lookup" { capabilities = ["update"] }
 `

@@ -138,6 +138,26 @@ func (s *server) list(ctx context.Context, path string, sudo bool) ([]string, er
 	return names, nil
 }
 
+// listInfo gives what a list says of each key.
+func (s *server) listInfo(ctx context.Context, path string) (map[string]map[string]any, error) {
+	if err := s.turn(ctx); err != nil {
+		return nil, err
+	}
+	answer, err := s.client.Logical().ListWithContext(ctx, path)
+	if err != nil {
+		return nil, s.failed("list", path, err, "list")
+	}
+	if answer == nil { // there are none
+		return nil, nil
+	}
+	of, _ := answer.Data["key_info"].(map[string]any)
+	out := make(map[string]map[string]any, len(of))
+	for key, v := range of {
+		out[key], _ = v.(map[string]any)
+	}
+	return out, nil
+}
+
 // read gives nil without error if there is nothing.
 func (s *server) read(ctx context.Context, path string) (map[string]any, error) {
 	if err := s.turn(ctx); err != nil {

@@ -18,6 +18,8 @@ type Subject struct {
 	Issued string
 	// What the catalog's entries for the single credential say; empty if none matches it.
 	Owner, OwnerEvidence, Agent, System string
+	// Noticed is what sources found about the credential or the identity and stands now.
+	Noticed []*pb.Finding
 }
 
 // Describe tells a person who it is: one identity with all its names, who answers for it and where it is recorded, and
@@ -55,10 +57,10 @@ func (g *Graph) Describe(w io.Writer, s Subject) error {
 	}
 	g.unheld(p, &r, s)
 	p.line("")
-	if len(r.Findings) == 0 {
+	if n := len(r.Findings) + len(s.Noticed); n == 0 {
 		p.line("FINDINGS: none")
 	} else {
-		p.line("FINDINGS (%d)", len(r.Findings))
+		p.line("FINDINGS (%d)", n)
 	}
 	for _, f := range r.Findings {
 		p.line("  %s", f)
@@ -67,6 +69,12 @@ func (g *Graph) Describe(w io.Writer, s Subject) error {
 			for _, step := range side.Chain {
 				p.step("     ", step)
 			}
+		}
+	}
+	for _, f := range s.Noticed {
+		p.line("  %s, by %s %s, since %s: %s", f.Kind, f.Source, f.Instance, f.Since.AsTime().Format(time.RFC3339), f.Detail)
+		for _, evidence := range f.Evidence {
+			p.line("      %s", evidence)
 		}
 	}
 	return p.err

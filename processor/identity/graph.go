@@ -124,19 +124,20 @@ func (g *Graph) Put(l *pb.Link) (changed bool) {
 const refresh = int64(24 * time.Hour)
 
 // Tell takes a statement as Put does, and gives the key under which others should hear of it; empty if it tells them
-// nothing new. A statement that only makes the link begin earlier replaces the first; others stand beside it, so that a
-// compacted topic keeps the link's history.
+// nothing new. A statement that only makes the link begin earlier replaces the first, as does the smaller of two sentences
+// of one moment; others stand beside it, so that a compacted topic keeps the link's history.
 func (g *Graph) Tell(l *pb.Link) (key string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	told := max(1, nanos(l.At))
 	var before times
+	var evidence string
 	from, to, ok := ends(l)
 	if !ok {
 		return ""
 	}
 	if at, known := g.edge(from, to, l); known {
-		before = g.edges[at].times
+		before, evidence = g.edges[at].times, g.edges[at].evidence
 	}
 	g.put(l)
 	id := ID(l)
@@ -146,7 +147,7 @@ func (g *Graph) Tell(l *pb.Link) (key string) {
 			return ""
 		}
 		return id + "/" + strconv.FormatInt(told, 10)
-	case before.last == 0 || told < before.first:
+	case before.last == 0 || told < before.first || told == before.first && l.Evidence < evidence:
 		return id
 	case !before.now() && told > before.gone:
 		return id + "/" + strconv.FormatInt(told, 10)
@@ -239,16 +240,23 @@ func (g *Graph) put(l *pb.Link) (at uint32, changed bool) {
 	}
 	e := &g.edges[at]
 	told := max(1, nanos(l.At))
+	reworded := false // sentences that were built of the evidence have to be built again
 	if l.Retracted {
 		e.times.retract(told)
 	} else {
 		if first := e.times.first; first == 0 || told < first || told == first && l.Evidence < e.evidence {
+			reworded = e.held && e.evidence != l.Evidence
 			e.evidence = strings.Clone(l.Evidence)
 		}
 		e.times.say(told)
 	}
 	held := e.times.now()
 	if held == e.held {
+		if reworded {
+			g.revision++
+			g.touch(e.from)
+			g.touch(e.to)
+		}
 		return at, false
 	}
 	e.held = held

@@ -308,3 +308,48 @@ func fleet(b *testing.B, links int) *Graph {
 }
 
 func (g *Graph) credentialsAndLinks() int { return len(g.edges) }
+
+// Two processors said a link for the first time without having heard of each other, under one key: what a compacted topic
+// keeps is the later message, whichever began earlier.
+func TestAStatementThatTookAnEarlierOnesPlaceIsAnswered(t *testing.T) {
+	said := func(minutes int, evidence string) *pb.Link {
+		l := same("a", "b", minutes)
+		l.Evidence = evidence
+		return l
+	}
+	for name, c := range map[string]struct{ own, other *pb.Link }{
+		"it began earlier":            {said(3, "first"), said(7, "later")},
+		"of one moment, smaller text": {said(3, "first"), said(3, "second")},
+	} {
+		g := New()
+		id := g.Tell(c.own)
+		g.Put(c.other)
+		key, again := g.Answer(id, c.other)
+		if key != id || again == nil || again.Evidence != "first" || !again.At.AsTime().Equal(c.own.At.AsTime()) {
+			t.Fatalf("%s: %q %v", name, key, again)
+		}
+		if _, twice := g.Answer(key, again); twice != nil {
+			t.Errorf("%s: an answer is answered", name)
+		}
+		if _, beside := g.Answer(id+"/last", c.other); beside != nil {
+			t.Errorf("%s: a statement that stands beside the first is answered", name)
+		}
+	}
+}
+
+func TestTheSmallerSentenceOfOneMomentIsTold(t *testing.T) {
+	g := New()
+	second, first := same("a", "b", 3), same("a", "b", 3)
+	second.Evidence, first.Evidence = "second", "first"
+	key := g.Tell(second)
+	before := g.Revision()
+	if again := g.Tell(first); again != key {
+		t.Errorf("told as %q", again)
+	}
+	if g.Revision() == before || !g.Changed(n("a"), before) {
+		t.Error("who has built a sentence of the evidence does not hear that it is another")
+	}
+	if again := g.Tell(second); again != "" {
+		t.Errorf("the greater one is told as %q", again)
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"hash/maphash"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
@@ -65,6 +67,11 @@ func read(ev *pb.Event, again func(uint64, int64) bool) *reading {
 	for _, rule := range rules {
 		rule(r)
 	}
+	if aliasGone(ev) {
+		for _, link := range r.links {
+			link.Retracted = true
+		}
+	}
 	return r
 }
 
@@ -76,16 +83,27 @@ func (r *reading) link(kind pb.Link_Kind, from, to string, confidence pb.Link_Co
 		return
 	}
 	name := name(kind, from, to, confidence)
-	if r.again != nil && r.ev.Kind != pb.Event_REVOKED && r.again(name, nanos(r.ev.OccurredAt)) || Node(from) == Node(to) {
+	if r.again != nil && r.ev.Kind != pb.Event_REVOKED && r.again(name, nanos(r.said())) || Node(from) == Node(to) {
 		return
 	}
-	l := &pb.Link{Kind: kind, From: Node(from), To: Node(to), Confidence: confidence, At: r.ev.OccurredAt,
+	l := &pb.Link{Kind: kind, From: Node(from), To: Node(to), Confidence: confidence, At: r.said(),
 		Evidence: bounded(fmt.Sprintf(format, args...) + " (" + r.record() + ")")}
 	if kind == pb.Link_SAME_AS && l.To < l.From {
 		l.From, l.To = l.To, l.From
 	}
 	l.Id = ID(l)
 	r.links, r.names = append(r.links, l), append(r.names, name)
+}
+
+// said is when what an event tells was so. An inventory shows a token of Vault as its login left it: what was taken back
+// since then, such as an alias, is not so again because the token still lives.
+func (r *reading) said() *timestamppb.Timestamp {
+	if r.ev.Source == "vault" && r.ev.Kind == pb.Event_OBSERVED && r.ev.Credential != "" {
+		if issued := r.ev.Lifetime.GetIssuedAt(); issued != nil {
+			return issued
+		}
+	}
+	return r.ev.OccurredAt
 }
 
 // record names the record of the event.

@@ -24,13 +24,9 @@ func vaultAliases(r *reading) {
 		if isName(alias) {
 			node = Node(key("vault", instance, "alias", alias))
 		}
-		before := len(r.links)
 		r.link(pb.Link_SAME_AS, entity, node, pb.Link_PROVEN, "Vault keeps alias %s of %s with the entity", alias, mount)
-		for _, l := range r.links[before:] {
-			l.Retracted = r.ev.Kind == pb.Event_REVOKED
-		}
 	}
-	if r.ev.Kind != pb.Event_ISSUED && r.ev.Kind != pb.Event_OBSERVED || mount == "" || mount == "auth/token" {
+	if r.ev.Kind != pb.Event_ISSUED && r.ev.Kind != pb.Event_OBSERVED && !aliasGone(r.ev) || mount == "" || mount == "auth/token" {
 		return
 	}
 	if role := r.label("role_name"); role != "" && r.label("mount_type") == "approle" {
@@ -48,6 +44,12 @@ func vaultAliases(r *reading) {
 		r.link(pb.Link_SAME_AS, entity, key("vault", instance, "alias", value), confidence,
 			"Vault verified %s at the login through %s", value, mount)
 	}
+}
+
+// aliasGone is whether an event tells that an alias was deleted, or went to another entity. It bears what the logins
+// through it told, all of which held by the alias: every link that the rules make of it is taken back.
+func aliasGone(ev *pb.Event) bool {
+	return ev.Kind == pb.Event_REVOKED && ev.Source == "vault" && ev.Labels["entity_alias"] != ""
 }
 
 // isName is whether a text is a name that is unique wherever it is seen.

@@ -3,6 +3,8 @@ package identity
 import (
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
@@ -30,6 +32,48 @@ func TestAnEntityIsItsAlias(t *testing.T) {
 	deleted.Kind = pb.Event_REVOKED
 	if links := read(deleted, nil).links; len(links) != 1 || !links[0].Retracted {
 		t.Errorf("an alias that was deleted is not taken back: %v", links)
+	}
+}
+
+func TestWhatHeldByAnAliasEndsWithIt(t *testing.T) {
+	for _, login := range []*pb.Event{
+		vaultLogin("approle", "auth/approle/", "role_name", "ingest", "entity_alias", "sha256:0011"),
+		vaultLogin("kubernetes", "auth/k8s/", "entity_alias", "uid-1", "meta.service_account_namespace", "pay", "meta.service_account_name", "in"),
+		vaultLogin("aws", "auth/aws/", "entity_alias", "AIDA1", "meta.canonical_arn", "arn:aws:iam::1:role/r"),
+	} {
+		login.Credential = ""
+		g := New()
+		l := NewLinker(g, Options{})
+		login.Kind = pb.Event_OBSERVED
+		l.Event(login, "")
+		if n := len(g.Links(entity, 0)); n < 2 {
+			t.Fatalf("%v: %d links", login.Labels, n)
+		}
+		gone := proto.Clone(login).(*pb.Event)
+		gone.Kind = pb.Event_REVOKED
+		gone.OccurredAt.Seconds += 60
+		l.Event(gone, "")
+		if links := g.Links(entity, 0); len(links) != 0 {
+			t.Errorf("%v: still held: %v", login.Labels, links)
+		}
+		l.Event(login, "") // read once more, an old word
+		if links := g.Links(entity, 0); len(links) != 0 {
+			t.Errorf("%v: revived by the login of before: %v", login.Labels, links)
+		}
+		seen := proto.Clone(gone).(*pb.Event) // an inventory sees the token of that login
+		seen.Kind, seen.Credential, seen.Lifetime = pb.Event_OBSERVED, "vault/default/token/t", &pb.Lifetime{IssuedAt: login.OccurredAt}
+		seen.OccurredAt.Seconds += 30
+		l.Event(seen, "")
+		if links := g.Links(entity, 0); len(links) != 0 {
+			t.Errorf("%v: revived by an old token: %v", login.Labels, links)
+		}
+		again := proto.Clone(gone).(*pb.Event)
+		again.Kind = pb.Event_OBSERVED
+		again.OccurredAt.Seconds += 60
+		l.Event(again, "")
+		if n := len(g.Links(entity, 0)); n < 2 {
+			t.Errorf("%v: the alias was made again, and %d links are held", login.Labels, n)
+		}
 	}
 }
 

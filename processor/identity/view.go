@@ -49,6 +49,12 @@ func (v view) each(id uint32, fn func(*edge)) {
 	}
 }
 
+// linked is whether any link of a node is held.
+func (v view) linked(id uint32) (any bool) {
+	v.each(id, func(*edge) { any = true })
+	return any
+}
+
 // summary is what a component's members are said to belong to. Ids are sorted by name.
 type summary struct {
 	low                     uint32
@@ -78,7 +84,7 @@ func (v view) summary(id uint32, keep map[uint32]*summary) *summary {
 			s.low = m
 		}
 		_, isAgent := catalogID(v.g.names[m], typeAgent)
-		if isAgent {
+		if isAgent = isAgent && v.linked(m); isAgent { // one that the catalog has given up is nobody's charge
 			s.agents = append(s.agents, m)
 		}
 		belongs := isAgent || !strings.HasPrefix(v.g.names[m], systemCatalog+"/") && !strings.HasPrefix(v.g.names[m], anyCluster)

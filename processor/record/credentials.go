@@ -28,6 +28,7 @@ func Credentials(ctx context.Context, conn *store.DB, partition uint32, entries 
 		labels                               = make([]map[string]string, n)
 		permissions, usedPermissions         = make([]*uint64, n), make([]*uint64, n)
 		weight                               = make([]*float64, n)
+		reported                             = newReported(n)
 		offsets                              = make([]int64, n)
 	)
 	for i, e := range entries {
@@ -66,13 +67,14 @@ func Credentials(ctx context.Context, conn *store.DB, partition uint32, entries 
 		uses[i], hour[i], day[i], week[i], mon[i] = e.Uses, totals.Hour, totals.Day, totals.Week, totals.Month
 		denied[i], distinct[i], samples[i] = e.Denied, e.DeniedPermissions(), e.DeniedSamples()
 		violated[i] = e.Decided.Policies
+		reported.take(i, e)
 		bytes, err := e.Marshal()
 		if err != nil {
 			return err
 		}
 		blob[i], offsets[i] = string(bytes), e.Offset
 	}
-	return insert(ctx, conn, "credentials", n, []column{
+	return insert(ctx, conn, "credentials", n, append([]column{
 		{"credential", key}, {"type", typ}, {"source", source}, {"instance", instance}, {"state", state},
 		{"principal", principal}, {"agent", agent}, {"owner", owner}, {"owner_evidence", evidence}, {"system_of_record", system},
 		{"issued_at", issued}, {"expires_at", expires}, {"never_expires", never}, {"first_seen_at", first},
@@ -83,7 +85,7 @@ func Credentials(ctx context.Context, conn *store.DB, partition uint32, entries 
 		{"uses_30d", mon}, {"denied", denied}, {"denied_permissions", distinct}, {"denied_samples", samples},
 		{"violated_policies", violated}, {"blob", blob}, {"kafka_partition", repeat(partition, n)},
 		{"applied_offset", offsets}, {"written_at", repeat(time.Unix(0, now), n)},
-	})
+	}, reported.columns()...))
 }
 
 // LoadCredentials calls fn for every credential of a partition as last written.

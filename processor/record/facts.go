@@ -12,12 +12,13 @@ import (
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
-// Facts collects rows of links, grants and source_health. Writing one again is harmless: the newest replaces it. The
+// Facts collects rows of links, grants, source_health and findings. Writing one again is harmless: the newest replaces it. The
 // zero value is empty and ready.
 type Facts struct {
 	links  []*pb.Link
 	grants []*pb.Grant
 	beats  []*pb.Heartbeat
+	found  []*pb.Finding
 }
 
 // Add takes a fact.
@@ -29,11 +30,13 @@ func (f *Facts) Add(fact *pb.Fact) {
 		f.grants = append(f.grants, v.Grant)
 	case *pb.Fact_Heartbeat:
 		f.beats = append(f.beats, v.Heartbeat)
+	case *pb.Fact_Finding:
+		f.found = append(f.found, v.Finding)
 	}
 }
 
 // Len counts the facts that wait.
-func (f *Facts) Len() int { return len(f.links) + len(f.grants) + len(f.beats) }
+func (f *Facts) Len() int { return len(f.links) + len(f.grants) + len(f.beats) + len(f.found) }
 
 // Flush writes what waits and empties it. After an error nothing was taken out.
 func (f *Facts) Flush(ctx context.Context, conn *store.DB) error {
@@ -44,6 +47,9 @@ func (f *Facts) Flush(ctx context.Context, conn *store.DB) error {
 		return err
 	}
 	if err := insertBeats(ctx, conn, f.beats); err != nil {
+		return err
+	}
+	if err := insertFound(ctx, conn, f.found); err != nil {
 		return err
 	}
 	*f = Facts{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -31,7 +32,16 @@ func Who(ctx context.Context, conn *store.DB, text string) (*identity.Graph, ide
 	if subject.Credential != "" {
 		names = append(names, identity.Node(subject.Credential))
 	}
-	return g, subject, loadIdentity(ctx, conn, g, names)
+	if err := loadIdentity(ctx, conn, g, names); err != nil {
+		return g, subject, err
+	}
+	names = append(names, subject.Credential, subject.Principal)
+	if holder := g.Resolve(subject.Query).Holder; holder != "" {
+		names = append(names, g.Names(holder, 0)...)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "" })
+	subject.Noticed, err = FindingsAbout(ctx, conn, names)
+	return g, subject, err
 }
 
 func findSubject(ctx context.Context, conn *store.DB, text string) (identity.Subject, error) {

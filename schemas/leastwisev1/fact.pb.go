@@ -143,6 +143,7 @@ type Fact struct {
 	//	*Fact_Link
 	//	*Fact_Grant
 	//	*Fact_Heartbeat
+	//	*Fact_Finding
 	Fact          isFact_Fact `protobuf_oneof:"fact"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -212,6 +213,15 @@ func (x *Fact) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *Fact) GetFinding() *Finding {
+	if x != nil {
+		if x, ok := x.Fact.(*Fact_Finding); ok {
+			return x.Finding
+		}
+	}
+	return nil
+}
+
 type isFact_Fact interface {
 	isFact_Fact()
 }
@@ -228,11 +238,17 @@ type Fact_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
 }
 
+type Fact_Finding struct {
+	Finding *Finding `protobuf:"bytes,4,opt,name=finding,proto3,oneof"`
+}
+
 func (*Fact_Link) isFact_Fact() {}
 
 func (*Fact_Grant) isFact_Fact() {}
 
 func (*Fact_Heartbeat) isFact_Fact() {}
+
+func (*Fact_Finding) isFact_Fact() {}
 
 // Link says that two nodes belong together, with evidence.
 type Link struct {
@@ -740,6 +756,140 @@ func (x *Heartbeat) GetBlind() bool {
 	return false
 }
 
+// Finding is something that a source noticed and somebody must look at, such as a log that rewrote its history; or that it
+// stands no more. The newest word on (source, instance, kind, subject) holds. It carries no secret, and its texts are
+// bounded.
+type Finding struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Source   string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	Instance string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	// One of a closed set: schemas.FindingKinds.
+	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	// What it is about, in the source's own words: the name of a log, an issuer and its key.
+	Subject string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
+	// What is wrong, and what to do about it.
+	Detail string `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	// What it rests on: records, tree heads, positions.
+	Evidence []string `protobuf:"bytes,6,rep,name=evidence,proto3" json:"evidence,omitempty"`
+	// Keys of credentials and identities that it concerns, if any.
+	About    []string `protobuf:"bytes,7,rep,name=about,proto3" json:"about,omitempty"`
+	Standing bool     `protobuf:"varint,8,opt,name=standing,proto3" json:"standing,omitempty"`
+	// When it began to stand, and when this was said.
+	Since *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=since,proto3" json:"since,omitempty"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=at,proto3" json:"at,omitempty"`
+	// How often it was seen while it stood, where that is counted; about, since a crash may count some twice or not at all.
+	Count         uint64 `protobuf:"varint,11,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_leastwise_v1_fact_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_fact_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_fact_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Finding) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Finding) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *Finding) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Finding) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Finding) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Finding) GetEvidence() []string {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+func (x *Finding) GetAbout() []string {
+	if x != nil {
+		return x.About
+	}
+	return nil
+}
+
+func (x *Finding) GetStanding() bool {
+	if x != nil {
+		return x.Standing
+	}
+	return false
+}
+
+func (x *Finding) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Finding) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Finding) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // DeadLetter is a record that could not be read. It carries no secret: the excerpt is the shape, not the text.
 type DeadLetter struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -763,7 +913,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_leastwise_v1_fact_proto_msgTypes[6]
+	mi := &file_leastwise_v1_fact_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +925,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_fact_proto_msgTypes[6]
+	mi := &file_leastwise_v1_fact_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +938,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_fact_proto_rawDescGZIP(), []int{6}
+	return file_leastwise_v1_fact_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeadLetter) GetId() []byte {
@@ -865,11 +1015,12 @@ var File_leastwise_v1_fact_proto protoreflect.FileDescriptor
 
 const file_leastwise_v1_fact_proto_rawDesc = "" +
 	"\n" +
-	"\x17leastwise/v1/fact.proto\x12\fleastwise.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x01\n" +
+	"\x17leastwise/v1/fact.proto\x12\fleastwise.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x01\n" +
 	"\x04Fact\x12(\n" +
 	"\x04link\x18\x01 \x01(\v2\x12.leastwise.v1.LinkH\x00R\x04link\x12+\n" +
 	"\x05grant\x18\x02 \x01(\v2\x13.leastwise.v1.GrantH\x00R\x05grant\x127\n" +
-	"\theartbeat\x18\x03 \x01(\v2\x17.leastwise.v1.HeartbeatH\x00R\theartbeatB\x06\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x17.leastwise.v1.HeartbeatH\x00R\theartbeat\x121\n" +
+	"\afinding\x18\x04 \x01(\v2\x15.leastwise.v1.FindingH\x00R\afindingB\x06\n" +
 	"\x04fact\"\xae\x03\n" +
 	"\x04Link\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
@@ -933,7 +1084,20 @@ const file_leastwise_v1_fact_proto_rawDesc = "" +
 	"\aunknown\x18\b \x01(\x04R\aunknown\x12\x18\n" +
 	"\atrouble\x18\t \x01(\tR\atrouble\x12\x14\n" +
 	"\x05blind\x18\n" +
-	" \x01(\bR\x05blind\"\xa3\x02\n" +
+	" \x01(\bR\x05blind\"\xc5\x02\n" +
+	"\aFinding\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x18\n" +
+	"\asubject\x18\x04 \x01(\tR\asubject\x12\x16\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x1a\n" +
+	"\bevidence\x18\x06 \x03(\tR\bevidence\x12\x14\n" +
+	"\x05about\x18\a \x03(\tR\x05about\x12\x1a\n" +
+	"\bstanding\x18\b \x01(\bR\bstanding\x120\n" +
+	"\x05since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12*\n" +
+	"\x02at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05count\x18\v \x01(\x04R\x05count\"\xa3\x02\n" +
 	"\n" +
 	"DeadLetter\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
@@ -962,7 +1126,7 @@ func file_leastwise_v1_fact_proto_rawDescGZIP() []byte {
 }
 
 var file_leastwise_v1_fact_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_leastwise_v1_fact_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_leastwise_v1_fact_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_leastwise_v1_fact_proto_goTypes = []any{
 	(Link_Kind)(0),                // 0: leastwise.v1.Link.Kind
 	(Link_Confidence)(0),          // 1: leastwise.v1.Link.Confidence
@@ -972,27 +1136,31 @@ var file_leastwise_v1_fact_proto_goTypes = []any{
 	(*Attachment)(nil),            // 5: leastwise.v1.Attachment
 	(*Rule)(nil),                  // 6: leastwise.v1.Rule
 	(*Heartbeat)(nil),             // 7: leastwise.v1.Heartbeat
-	(*DeadLetter)(nil),            // 8: leastwise.v1.DeadLetter
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*Finding)(nil),               // 8: leastwise.v1.Finding
+	(*DeadLetter)(nil),            // 9: leastwise.v1.DeadLetter
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_leastwise_v1_fact_proto_depIdxs = []int32{
 	3,  // 0: leastwise.v1.Fact.link:type_name -> leastwise.v1.Link
 	4,  // 1: leastwise.v1.Fact.grant:type_name -> leastwise.v1.Grant
 	7,  // 2: leastwise.v1.Fact.heartbeat:type_name -> leastwise.v1.Heartbeat
-	0,  // 3: leastwise.v1.Link.kind:type_name -> leastwise.v1.Link.Kind
-	1,  // 4: leastwise.v1.Link.confidence:type_name -> leastwise.v1.Link.Confidence
-	9,  // 5: leastwise.v1.Link.at:type_name -> google.protobuf.Timestamp
-	6,  // 6: leastwise.v1.Grant.rules:type_name -> leastwise.v1.Rule
-	9,  // 7: leastwise.v1.Grant.as_of:type_name -> google.protobuf.Timestamp
-	5,  // 8: leastwise.v1.Grant.attached:type_name -> leastwise.v1.Attachment
-	9,  // 9: leastwise.v1.Heartbeat.at:type_name -> google.protobuf.Timestamp
-	9,  // 10: leastwise.v1.Heartbeat.last_record_at:type_name -> google.protobuf.Timestamp
-	9,  // 11: leastwise.v1.DeadLetter.observed_at:type_name -> google.protobuf.Timestamp
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	8,  // 3: leastwise.v1.Fact.finding:type_name -> leastwise.v1.Finding
+	0,  // 4: leastwise.v1.Link.kind:type_name -> leastwise.v1.Link.Kind
+	1,  // 5: leastwise.v1.Link.confidence:type_name -> leastwise.v1.Link.Confidence
+	10, // 6: leastwise.v1.Link.at:type_name -> google.protobuf.Timestamp
+	6,  // 7: leastwise.v1.Grant.rules:type_name -> leastwise.v1.Rule
+	10, // 8: leastwise.v1.Grant.as_of:type_name -> google.protobuf.Timestamp
+	5,  // 9: leastwise.v1.Grant.attached:type_name -> leastwise.v1.Attachment
+	10, // 10: leastwise.v1.Heartbeat.at:type_name -> google.protobuf.Timestamp
+	10, // 11: leastwise.v1.Heartbeat.last_record_at:type_name -> google.protobuf.Timestamp
+	10, // 12: leastwise.v1.Finding.since:type_name -> google.protobuf.Timestamp
+	10, // 13: leastwise.v1.Finding.at:type_name -> google.protobuf.Timestamp
+	10, // 14: leastwise.v1.DeadLetter.observed_at:type_name -> google.protobuf.Timestamp
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_leastwise_v1_fact_proto_init() }
@@ -1004,6 +1172,7 @@ func file_leastwise_v1_fact_proto_init() {
 		(*Fact_Link)(nil),
 		(*Fact_Grant)(nil),
 		(*Fact_Heartbeat)(nil),
+		(*Fact_Finding)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1011,7 +1180,7 @@ func file_leastwise_v1_fact_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_leastwise_v1_fact_proto_rawDesc), len(file_leastwise_v1_fact_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -71,6 +71,7 @@ type Gate struct {
 	catalog     *Catalog
 	directories []Directory
 	exceptions  func() []*pb.Exception
+	noticed     func(id string) []*pb.Finding
 	now         func() time.Time
 }
 
@@ -83,18 +84,24 @@ type Options struct {
 	Graph Directory
 	// Exceptions lists those that are stored, valid or not; nil if there are none.
 	Exceptions func() []*pb.Exception
+	// Noticed lists what sources found about an identity and stands; nil if nothing is known.
+	Noticed func(id string) []*pb.Finding
 	// Now is the wall clock if nil.
 	Now func() time.Time
 }
 
 // New makes a gate. Options.Config has been validated.
 func New(opts Options) *Gate {
-	g := &Gate{cfg: opts.Config, catalog: opts.Catalog, directories: []Directory{opts.Catalog}, exceptions: opts.Exceptions, now: opts.Now}
+	g := &Gate{cfg: opts.Config, catalog: opts.Catalog, directories: []Directory{opts.Catalog}, exceptions: opts.Exceptions,
+		noticed: opts.Noticed, now: opts.Now}
 	if opts.Graph != nil {
 		g.directories = append(g.directories, opts.Graph)
 	}
 	if g.exceptions == nil {
 		g.exceptions = func() []*pb.Exception { return nil }
+	}
+	if g.noticed == nil {
+		g.noticed = func(string) []*pb.Finding { return nil }
 	}
 	if g.now == nil {
 		g.now = time.Now
@@ -120,6 +127,7 @@ func (g *Gate) Judge(ctx context.Context, w *Workload) *Verdict {
 			s.Claims, s.State = g.claims(ctx, id, v)
 			s.settle()
 		}
+		g.warnNoticed(id, v)
 		if p, bad := s.problem(lapsed); bad {
 			v.Problems = append(v.Problems, p)
 		}

@@ -37,13 +37,15 @@ type Live struct {
 
 	mu         sync.RWMutex
 	exceptions map[string]*pb.Exception // guarded by mu
+	findings   map[string]*pb.Finding   // of sources, those that stand, by key; guarded by mu
 	problem    error                    // guarded by mu; why the identity topic can not be followed
 }
 
 // NewLive makes one; Run fills it.
 func NewLive(log Log) *Live {
 	return &Live{log: log, graph: identity.New(), exceptions: map[string]*pb.Exception{},
-		read: map[string]chan struct{}{schemas.TopicIdentity: make(chan struct{}), schemas.TopicExceptions: make(chan struct{})}}
+		findings: map[string]*pb.Finding{},
+		read:     map[string]chan struct{}{schemas.TopicIdentity: make(chan struct{}), schemas.TopicExceptions: make(chan struct{})}}
 }
 
 // Run follows both topics until ctx ends.
@@ -76,13 +78,18 @@ func (l *Live) follow(ctx context.Context, topic string, take func(stream.Messag
 	}
 }
 
-// link takes a link; what is none says nothing of identities.
+// link takes a link or a finding; other facts say nothing of identities.
 func (l *Live) link(m stream.Message) {
 	var fact pb.Fact
-	if len(m.Value) == 0 || fact.UnmarshalVT(m.Value) != nil || fact.GetLink() == nil {
+	if len(m.Value) == 0 || fact.UnmarshalVT(m.Value) != nil {
 		return
 	}
-	l.graph.Put(fact.GetLink())
+	if link := fact.GetLink(); link != nil {
+		l.graph.Put(link)
+	}
+	if finding := fact.GetFinding(); finding != nil {
+		l.notice(finding)
+	}
 }
 
 func (l *Live) exception(m stream.Message) {

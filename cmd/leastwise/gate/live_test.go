@@ -37,6 +37,15 @@ func TestRunningServersGraphAndExceptionsCount(t *testing.T) {
 	}
 	link(pb.Link_SAME_AS, identity.AgentNode("backup"), "kubernetes/default/serviceaccount/system:serviceaccount:payments:ingest")
 	link(pb.Link_OWNED_BY, identity.AgentNode("backup"), identity.OwnerNode("sre"))
+	found := func(subject, about string, standing bool) {
+		f := &pb.Finding{Source: "certlog", Kind: schemas.FindingUnissuedCertificate, Subject: subject, Detail: "nobody issued " + subject,
+			About: []string{"certlog/ct/certificate/x", about}, Standing: standing, Since: timestamppb.New(now), At: timestamppb.New(now)}
+		publish(schemas.TopicIdentity, "finding/"+subject, &pb.Fact{Fact: &pb.Fact_Finding{Finding: f}})
+	}
+	found("this", sharedKey, true)
+	found("another's", "spiffe/example.org/id/spiffe://example.org/other", true)
+	found("that", sharedKey, true)
+	found("that", sharedKey, false)
 	publish(schemas.TopicExceptions, "ex-7", &pb.Exception{Id: "ex-7", Identity: sharedKey, PolicyId: PolicyID, Reason: "r", RequestedBy: "ann",
 		RequestedAt: timestamppb.New(now), ApprovedBy: "bob", ApprovedAt: timestamppb.New(now), Until: timestamppb.New(now.Add(time.Hour))})
 	if err := client.Publish(t.Context(), stream.Message{Topic: schemas.TopicIdentity, Key: []byte("x"), Value: []byte("no fact")}); err != nil {
@@ -44,7 +53,7 @@ func TestRunningServersGraphAndExceptionsCount(t *testing.T) {
 	}
 
 	live := NewLive(client)
-	g := New(Options{Catalog: gateOf(t, withoutMover(), Config{}, "").catalog, Graph: Graph{Read: live.Graph}, Exceptions: live.Exceptions,
+	g := New(Options{Catalog: gateOf(t, withoutMover(), Config{}, "").catalog, Graph: Graph{Read: live.Graph}, Exceptions: live.Exceptions, Noticed: live.Noticed,
 		Now: func() time.Time { return now }})
 	report, err := check(t, g, deployment("payments", "ingest"))
 	if err != nil || report.Allowed || report.Workloads[0].Problems[0].Code != "unreadable" {
@@ -65,6 +74,11 @@ func TestRunningServersGraphAndExceptionsCount(t *testing.T) {
 	}
 	if !report.Workloads[1].Allowed {
 		t.Errorf("the stored exception does not count: %+v", report.Workloads[1].Problems)
+	}
+	warned := strings.Join(report.Workloads[1].Warnings, "\n")
+	if !strings.Contains(warned, "unissued_certificate stands since") || !strings.Contains(warned, "nobody issued this") ||
+		strings.Contains(warned, "that") || strings.Contains(warned, "another's") {
+		t.Errorf("what sources found: %s", warned)
 	}
 	stop()
 	if err := <-ended; err != nil {
