@@ -114,6 +114,7 @@ func (w *worker) load(ctx context.Context) error {
 		return err
 	}
 	w.seen.Forgotten(horizon)
+	w.seen.Written(w.newest)
 	if err := w.recallDecisions(ctx); err != nil {
 		return err
 	}
@@ -358,6 +359,7 @@ func (w *worker) flushRows(ctx context.Context, now time.Time) error {
 		w.newest = max(w.newest, w.rows.Last())
 	}
 	w.rows.Reset()
+	w.seen.Written(w.newest)
 	return nil
 }
 

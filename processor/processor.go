@@ -50,6 +50,8 @@ type Processor struct {
 	graph   *identity.Graph
 	metrics *metrics
 	ready   chan struct{} // closed when the facts were read to their end once
+	// findingsEvery is how often certificates are compared with their issuers at most.
+	findingsEvery time.Duration
 }
 
 // New checks the configuration. It opens nothing.
@@ -58,7 +60,7 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 		return nil, fmt.Errorf("processor: %w", err)
 	}
 	return &Processor{cfg: cfg.withDefaults(), deps: deps, log: deps.Env.Log, grants: scope.NewGrants(), silence: silence.New(),
-		graph: identity.New(), metrics: newMetrics(deps.Env.Metrics), ready: make(chan struct{})}, nil
+		graph: identity.New(), metrics: newMetrics(deps.Env.Metrics), ready: make(chan struct{}), findingsEvery: 30 * time.Second}, nil
 }
 
 // Run works until ctx ends (nil) or something happened that a retry can not mend.
@@ -75,6 +77,7 @@ func (p *Processor) Run(ctx context.Context) error {
 		},
 		p.recordHistory,
 		p.recordIdentities,
+		p.watchFindings,
 		p.watchHealth,
 	)
 }

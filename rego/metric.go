@@ -24,6 +24,7 @@ const (
 	UnresolvedIdentity                  // 1 if no single owner is known, else 0; always known
 	IssuedButUnused                     // 1 if issued and never seen in use, else 0
 	UsedButUnissued                     // 1 if seen in use and its issuance in no log, else 0
+	UsageContradiction                  // 1 if issuer's and agents' logs tell of use what can not both be, else 0
 
 	NumMetrics // how many there are
 )
@@ -31,7 +32,7 @@ const (
 var metricNames = [NumMetrics]string{
 	"credential_age", "lifetime", "remaining_validity", "permission_scope_complexity", "scope_weight",
 	"unused_permission_ratio", "idle_time", "utilization_ratio", "elevation_attempts", "novelty", "rotation_age",
-	"unresolved_identity", "issued_but_unused", "used_but_unissued",
+	"unresolved_identity", "issued_but_unused", "used_but_unissued", "usage_contradiction",
 }
 
 // String gives the name used in YAML.
@@ -81,7 +82,7 @@ func (m Metric) unit() unit {
 		return share
 	case UtilizationRatio:
 		return ratio
-	case UnresolvedIdentity, IssuedButUnused, UsedButUnissued:
+	case UnresolvedIdentity, IssuedButUnused, UsedButUnissued, UsageContradiction:
 		return flag
 	}
 	return count

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/processor/lifecycle"
+	"github.com/leastwise/leastwise/processor/usage"
 	"github.com/leastwise/leastwise/rego"
 )
 
@@ -18,6 +19,7 @@ type cold struct {
 	due       int64
 	signature uint32 // index into Core.signatures
 	signed    bool
+	usage     usage.Judgement
 }
 
 // Pack puts away the credentials that were not looked at for a while. Call it after Dirty was written.
@@ -31,7 +33,7 @@ func (c *Core) Pack(now int64) {
 			continue // stays as it is: nothing is lost but memory
 		}
 		c.cold[key] = cold{state: string(state), holder: holder, due: e.due, signature: c.name(e.signature),
-			signed: e.marks&markSigned != 0 && e.marks&markAsk == 0}
+			signed: e.marks&markSigned != 0 && e.marks&markAsk == 0, usage: e.usage}
 		delete(c.entries, key)
 	}
 }
@@ -57,7 +59,7 @@ func (c *Core) warm(key string) *Entry {
 	if err != nil {
 		panic("core: a state packed by this process can not be read: " + err.Error())
 	}
-	e := &Entry{Credential: *cred, usedPerms: -1, marks: markRescope | markUnpacked, due: quiet.due, signature: c.signatures[quiet.signature]}
+	e := &Entry{Credential: *cred, usedPerms: -1, marks: markRescope | markUnpacked, due: quiet.due, signature: c.signatures[quiet.signature], usage: quiet.usage}
 	if quiet.signed {
 		e.marks |= markSigned
 	}

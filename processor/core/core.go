@@ -9,20 +9,17 @@ package core
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
-
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/leastwise/leastwise/processor/catalog"
 	"github.com/leastwise/leastwise/processor/identity"
 	"github.com/leastwise/leastwise/processor/lifecycle"
 	"github.com/leastwise/leastwise/processor/scope"
 	"github.com/leastwise/leastwise/processor/silence"
+	"github.com/leastwise/leastwise/processor/usage"
 	"github.com/leastwise/leastwise/processor/wheel"
 	"github.com/leastwise/leastwise/rego"
-	"github.com/leastwise/leastwise/schemas"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
@@ -47,7 +44,7 @@ type Core struct {
 	opts    Options
 	rules   *rego.Set
 	catalog *catalog.Catalog
-	silent  map[string]silence.Silence
+	reading map[string]silence.Reading
 	granted uint64 // revision of Grants that the entries' scopes are of
 	who     who    // how far the entries' owners follow Options.Identities; see identify.go
 
@@ -59,6 +56,9 @@ type Core struct {
 	signed     map[rego.Signature]uint32
 	touched    []*Entry
 	dirty      []*Entry
+
+	forms    map[string]forms // by system/instance/type, as issuers name credentials
+	formsNew bool
 
 	// published holds what was said of credentials whose state is not there, until an event brings them back.
 	published map[string]lifecycle.Decided
@@ -82,6 +82,7 @@ type Entry struct {
 	due       int64 // the only deadline that counts; earlier entries in the wheel are stale
 	usedPerms int32 // granted permissions seen in use within the observation; -1 unknown
 	usedUntil int64 // when the first of them falls out of the observation; 0 never
+	usage     usage.Judgement
 	marks     marks
 }
 
@@ -94,6 +95,7 @@ const (
 	markRescope  // used permissions or scope have changed
 	markSigned   // signature is of the present rules
 	markUnpacked // its owner was not looked up since it was unpacked
+	markLearned  // the form of its id counts for its issuer's
 )
 
 // New gives an empty core.
@@ -107,7 +109,7 @@ func New(opts Options) *Core {
 	if opts.Tick == 0 {
 		opts.Tick = time.Second
 	}
-	return &Core{opts: opts, entries: map[string]*Entry{}, cold: map[string]cold{},
+	return &Core{opts: opts, entries: map[string]*Entry{}, cold: map[string]cold{}, forms: map[string]forms{},
 		signed: map[rego.Signature]uint32{}, published: map[string]lifecycle.Decided{},
 		wheel: wheel.New[string](opts.Tick)}
 }
@@ -116,6 +118,9 @@ func New(opts Options) *Core {
 func (c *Core) Load(cred *lifecycle.Credential) {
 	e := &Entry{Credential: *cred, usedPerms: -1, marks: markRescope}
 	c.entries[cred.Key] = e
+	if issuerTold(e) {
+		c.learn(e)
+	}
 	c.touch(e)
 	c.markDirty(e) // its row tells scope and owner, which may have changed while nobody watched
 }
@@ -182,6 +187,9 @@ func (c *Core) Apply(ev *pb.Event, offset int64, counted bool) {
 		return
 	}
 	e.Offset = offset
+	if e.marks&markLearned == 0 && tellsOf(ev) {
+		c.learn(e)
+	}
 	change := e.Apply(ev, counted)
 	if change&lifecycle.ChangedIdentity != 0 {
 		e.index = nil
@@ -193,33 +201,11 @@ func (c *Core) Apply(ev *pb.Event, offset int64, counted bool) {
 		c.endChildren(e)
 		e.marks |= markAsk
 	}
+	if change&lifecycle.ChangedChild != 0 && e.ExpiryTold != 0 && e.ExpiryTold == e.ExpiresAt { // the others were told
+		c.derived = append(c.derived, derivedEvent(ev.Child, pb.Event_REVOKED, e.Key, lifecycle.HowParentExpired, e.ExpiresAt))
+	}
 	c.touch(e)
 	c.markDirty(e)
-}
-
-// endChildren tells the partitions of a revoked credential's children that they end with it. The issuer logs nothing
-// of that (hashicorp/vault#4156).
-func (c *Core) endChildren(e *Entry) {
-	if e.RevokedAt == 0 || e.RevokedHow == lifecycle.HowParentExpired || e.RevokedHow == lifecycle.HowRevokedAlone {
-		return
-	}
-	for _, child := range e.Children() {
-		c.derived = append(c.derived, derivedEvent(child, pb.Event_REVOKED, e.Key, lifecycle.HowParentRevoked, e.RevokedAt))
-	}
-}
-
-// derivedEvent is an event that follows from others. Made again it has the same id.
-func derivedEvent(credential string, kind pb.Event_Kind, actor, how string, at int64) *pb.Event {
-	key, _ := schemas.ParseKey(credential)
-	record := fmt.Sprintf("%s %s %s", kind, actor, how)
-	id := schemas.EventID("leastwise", credential, record, 0)
-	ev := &pb.Event{Id: id[:], Kind: kind, Credential: credential, Actor: actor, Source: key.System, Instance: key.Instance,
-		OccurredAt: timestamppb.New(lifecycle.Time(at)), ObservedAt: timestamppb.New(lifecycle.Time(at)),
-		RecordId: record, Position: "derived"}
-	if how != "" {
-		ev.Labels = map[string]string{"how": how}
-	}
-	return ev
 }
 
 func (c *Core) touch(e *Entry) {
@@ -247,6 +233,7 @@ func (c *Core) Settle(ctx context.Context, now int64) error {
 		})
 	}
 	c.reidentify(now)
+	c.relearn()
 	c.wheel.Due(now, func(key string) {
 		if quiet, ok := c.cold[key]; ok && quiet.due > now {
 			return // stale: the deadline has moved since
@@ -278,6 +265,9 @@ func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
 	c.refresh(e, now)
 	c.tellExpiry(e, now)
 	if state := e.State(now); state == lifecycle.Revoked || state == lifecycle.Expired {
+		if c.judge(e, now); e.tooRecent() {
+			c.schedule(e, c.rejudge(e, now))
+		}
 		if len(e.Decided.Policies) > 0 || e.Decided.Revision != "" && e.Decided.Revision != "ended" {
 			c.publish(e, &pb.Decision{}, now, "ended")
 			c.markDirty(e)
@@ -285,7 +275,8 @@ func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
 		return nil
 	}
 	if c.rules == nil {
-		c.schedule(e, e.ExpiresAt)
+		c.judge(e, now)
+		c.schedule(e, sooner(e.ExpiresAt, c.rejudge(e, now)))
 		return nil
 	}
 	if e.index == nil {
@@ -308,29 +299,12 @@ func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
 	e.signature = signature
 	e.marks |= markSigned
 	e.marks &^= markAsk
-	next := sooner(nanosOf(e.index.NextCrossing(&values, lifecycle.Time(now))), e.usedUntil)
+	next := sooner(nanosOf(e.index.NextCrossing(&values, lifecycle.Time(now))), sooner(e.usedUntil, c.rejudge(e, now)))
 	if len(e.Decided.Policies) > 0 {
 		next = sooner(next, e.Decided.At+int64(c.opts.Heartbeat))
 	}
 	c.schedule(e, sooner(next, e.ExpiresAt))
 	return nil
-}
-
-// tellExpiry makes the end by time an event of its own, and ends the children: Vault revokes them with the parent.
-func (c *Core) tellExpiry(e *Entry, now int64) {
-	if e.State(now) != lifecycle.Expired || e.ExpiryTold == e.ExpiresAt {
-		return
-	}
-	e.ExpiryTold = e.ExpiresAt
-	c.markDirty(e)
-	expired := derivedEvent(e.Key, pb.Event_EXPIRED, "", "", e.ExpiresAt)
-	expired.RecordId = fmt.Sprintf("EXPIRED %d", e.ExpiresAt)
-	id := schemas.EventID("leastwise", e.Key, expired.RecordId, 0)
-	expired.Id = id[:]
-	c.derived = append(c.derived, expired)
-	for _, child := range e.Children() {
-		c.derived = append(c.derived, derivedEvent(child, pb.Event_REVOKED, e.Key, lifecycle.HowParentExpired, e.ExpiresAt))
-	}
 }
 
 // schedule makes sure that the credential is looked at by `at`. A deadline that moves later leaves the earlier one in

@@ -30,6 +30,7 @@ func (c *Core) decide(ctx context.Context, e *Entry, values *rego.Values, now in
 	if c.opts.OnDecision != nil {
 		c.opts.OnDecision(time.Since(began), result.Asked)
 	}
+	c.usageEvidence(e, result.Violations, now)
 	revision := c.inputRevision(e, result)
 	heartbeat := len(result.Violations) > 0 && now >= e.Decided.At+int64(c.opts.Heartbeat)
 	if revision == e.Decided.Revision && !heartbeat {

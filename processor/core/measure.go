@@ -19,7 +19,7 @@ func (c *Core) refresh(e *Entry, now int64) {
 	key := e.ID()
 	e.Scope = c.opts.Grants.Credential(scope.Query{Credential: key, Principal: e.Principal, Policies: e.Policies, Labels: e.Labels})
 	e.usedPerms, e.usedUntil = -1, 0
-	if e.Scope.Known && e.UsedComplete() {
+	if e.Scope.Known && e.UsedComplete() && !e.Inferred() {
 		used, until := c.usages(e, now)
 		e.usedPerms, e.usedUntil = int32(e.Scope.Used(used)), until
 	}
@@ -91,17 +91,16 @@ func (c *Core) Values(e *Entry, now int64) rego.Values {
 			v.Set(rego.UnusedPermissionRatio, 1-float64(e.usedPerms)/float64(e.Scope.Permissions))
 		}
 	}
-	if c.quiet(e).Since != 0 { // what was not seen may have happened
+	unseen := c.quiet(e).Since != 0 || e.Inferred() // what was not seen may have happened
+	if unseen {
 		v.Unset(rego.IdleTime)
 		v.Unset(rego.UnusedPermissionRatio)
-	} else {
-		v.Set(rego.IssuedButUnused, flag(e.IssuedAt != 0 && e.Uses == 0))
 	}
+	c.usageValues(e, now, &v)
 	v.Set(rego.ElevationAttempts, float64(e.DeniedPermissions()))
 	v.Set(rego.Novelty, float64(novelty(e, now)))
 	v.Set(rego.UnresolvedIdentity, flag(e.Match.Owner == nil))
-	v.Set(rego.UsedButUnissued, flag(e.Uses > 0 && !e.IssueSeen()))
-	if agent := e.Match.Agent; agent != nil && agent.ExpectedPerHour > 0 && e.IssuedAt != 0 && c.quiet(e).Since == 0 {
+	if agent := e.Match.Agent; agent != nil && agent.ExpectedPerHour > 0 && e.IssuedAt != 0 && !unseen {
 		hours := min(24, seconds(e.IssuedAt, now)/3600)
 		if hours > 0 {
 			v.Set(rego.UtilizationRatio, float64(e.Windows(now).Day)/(agent.ExpectedPerHour*hours))
@@ -150,6 +149,8 @@ func (c *Core) proposal(e *Entry, now int64) (rules []scope.Rule, incomplete str
 		return nil, incomplete
 	case c.quiet(e).Since != 0:
 		incomplete = "the log may lack uses: since " + lifecycle.Time(c.quiet(e).Since).Format(time.RFC3339) + " " + c.quiet(e).Why
+	case e.Inferred():
+		incomplete = "which uses are its is not certain: no log names its id (confidence: inferred)"
 	case !e.UsedComplete():
 		incomplete = "more distinct permissions used than are remembered"
 	}

@@ -2,31 +2,42 @@ package core
 
 import (
 	"maps"
+	"strings"
 
 	"github.com/leastwise/leastwise/processor/silence"
 )
 
-// Silence says which sources are silent, by silence.Key. What their credentials did not do is unknown from then on.
-func (c *Core) Silence(silent map[string]silence.Silence) {
-	if maps.Equal(silent, c.silent) {
+// Silence says how the sources are read and which are silent, by silence.Key. What the credentials of a silent one did
+// not do is unknown from then on.
+func (c *Core) Silence(readings map[string]silence.Reading) {
+	if maps.Equal(readings, c.reading) {
 		return
 	}
-	before := c.silent
-	c.silent = silent
+	before := c.reading
+	c.reading = readings
 	c.Entries(func(e *Entry) {
-		id := e.ID()
-		key := silence.Key(id.System, id.Instance)
-		if before[key] != silent[key] {
+		key := sourceOf(e.Key)
+		changed := before[key] != readings[key]
+		if r := e.Reported(); r != nil {
+			for _, source := range r.Sources {
+				changed = changed || before[source] != readings[source]
+			}
+		}
+		if changed {
 			c.touch(e)
 		}
 	})
 }
 
-// quiet is since when the credential's source is silent; zero if it is not.
-func (c *Core) quiet(e *Entry) silence.Silence {
-	if len(c.silent) == 0 {
-		return silence.Silence{}
+// quiet tells since when the credential's source is silent.
+func (c *Core) quiet(e *Entry) silence.Reading { return c.reading[sourceOf(e.Key)] }
+
+// sourceOf gives system/instance of a credential's key.
+func sourceOf(key string) string {
+	first := strings.IndexByte(key, '/')
+	second := strings.IndexByte(key[first+1:], '/')
+	if first < 0 || second < 0 {
+		return key
 	}
-	id := e.ID()
-	return c.silent[silence.Key(id.System, id.Instance)]
+	return key[:first+1+second]
 }

@@ -20,7 +20,7 @@ enforcement: {mode: enforce, grace: 10m, revoke: true, reissue: true}
 
 func TestNothingIsConcludedFromTheSilenceOfASource(t *testing.T) {
 	w := newWorld(t, idlePolicy, "")
-	silent := map[string]silence.Silence{silence.Key("vault", "default"): {Since: start.Add(30 * time.Minute).UnixNano(), Why: "its collector is gone"}}
+	silent := map[string]silence.Reading{silence.Key("vault", "default"): {Since: start.Add(30 * time.Minute).UnixNano(), Why: "its collector is gone"}}
 	w.issue("a", 0, 50*time.Hour)
 	w.core.Silence(silent)
 	if got := w.settle(2 * time.Hour); len(got) != 0 {
@@ -40,7 +40,7 @@ func TestNothingIsConcludedFromTheSilenceOfASource(t *testing.T) {
 	if got := w.settle(2*time.Hour + 2*time.Minute); len(got) != 1 || len(got[0].Violations) != 0 {
 		t.Fatalf("silent again, and the violation stands: %v", got)
 	}
-	w.core.Silence(map[string]silence.Silence{"spire/default": {Since: 1}})
+	w.core.Silence(map[string]silence.Reading{"spire/default": {Since: 1}})
 	if got := w.settle(2*time.Hour + 3*time.Minute); len(got) != 1 || !strings.Contains(got[0].Violations[0].PolicyId, "idle") {
 		t.Errorf("another source is silent: %v", got)
 	}

@@ -1,12 +1,13 @@
 // Package dedup tells whether an event was seen before, exactly, in bounded memory.
 //
 // Ids of recent occurrence times are held here, each with the offset it was first seen at. Older ids are forgotten,
-// oldest minute first; the horizon says from when on memory alone is proof that an id is new. What occurred before it
+// oldest minute first, once the store has them (Written); the horizon says from when on memory alone is proof that an id is new. What occurred before it
 // has to be asked of the store, which keeps every id. Seen at the same or a later offset is no duplicate: that is how a
 // partition read again after a crash recognises its own events.
 package dedup
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -38,11 +39,21 @@ type Memory struct {
 	minutes  map[int64][]ID
 	oldest   []int64 // minutes present, sorted
 	horizon  int64   // unix nanoseconds; before it (and its margin) memory is no proof
+	written  int64   // newest offset whose id the store holds
+	full     bool    // all that may be forgotten was, until more is written
 }
 
-// NewMemory holds up to capacity ids. As long as nothing was Forgotten, memory alone is proof.
+// NewMemory holds up to capacity ids, and those that are not Written. As long as nothing was Forgotten, memory alone is
+// proof. Until Written is called the first time, all ids count as written.
 func NewMemory(capacity int) *Memory {
-	return &Memory{capacity: capacity, ids: map[ID]int64{}, minutes: map[int64][]ID{}}
+	return &Memory{capacity: capacity, ids: map[ID]int64{}, minutes: map[int64][]ID{}, written: math.MaxInt64}
+}
+
+// Written tells up to which offset the store holds the ids. What lies past it is not forgotten: a repeat of it would be
+// found nowhere.
+func (m *Memory) Written(offset int64) {
+	m.written, m.full = offset, false
+	m.shrink()
 }
 
 // Remember puts an id in as seen at offset, for an event that occurred at `at`.
@@ -61,19 +72,43 @@ func (m *Memory) Remember(id ID, at, offset int64) {
 		m.oldest = slices.Insert(m.oldest, pos, minute)
 	}
 	m.minutes[minute] = append(ids, id)
-	for len(m.ids) > m.capacity && len(m.oldest) > 1 {
-		m.forget()
-	}
+	m.shrink()
 }
 
-func (m *Memory) forget() {
-	minute := m.oldest[0]
-	m.oldest = m.oldest[1:]
-	for _, id := range m.minutes[minute] {
-		delete(m.ids, id)
+// shrink forgets the oldest minutes, but for what is not written of them and for the newest minute.
+func (m *Memory) shrink() {
+	if m.full {
+		return
 	}
-	delete(m.minutes, minute)
-	m.horizon = max(m.horizon, (minute+1)*int64(time.Minute))
+	kept := 0 // minutes of which something is left
+	for len(m.ids) > m.capacity && kept < len(m.oldest)-1 {
+		minute := m.oldest[kept]
+		if left := m.forget(minute); len(left) > 0 {
+			m.minutes[minute] = left
+			kept++
+			continue
+		}
+		delete(m.minutes, minute)
+		if kept == 0 {
+			m.oldest = m.oldest[1:] // nearly always; there may be many minutes
+		} else {
+			m.oldest = slices.Delete(m.oldest, kept, kept+1)
+		}
+	}
+	m.full = kept > 0
+}
+
+// forget drops the ids of a minute that are written, and gives the others.
+func (m *Memory) forget(minute int64) (left []ID) {
+	for _, id := range m.minutes[minute] {
+		if m.ids[id] > m.written {
+			left = append(left, id)
+			continue
+		}
+		delete(m.ids, id)
+		m.horizon = max(m.horizon, (minute+1)*int64(time.Minute))
+	}
+	return left
 }
 
 // Seen answers for an event that occurred at `at` (unix nanoseconds) and stands at offset.

@@ -56,3 +56,46 @@ func TestAPartitionReadAgainRecognisesItsOwnEvents(t *testing.T) {
 		t.Fatalf("a later offset: %v", got)
 	}
 }
+
+// Rows wait to be written while repeats of them come: far older than what memory holds otherwise, and within one batch.
+func TestARepeatIsFoundWhileItsRowWaitsToBeWritten(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 11))
+		store := map[ID]int64{}   // what is written
+		first := map[ID]int64{}   // what is true
+		waiting := map[ID]int64{} // rows
+		m := NewMemory(100)
+		m.Written(-1)
+		for offset := range int64(20_000) {
+			n := rng.Uint64N(2000)
+			if rng.IntN(3) > 0 {
+				n = rng.Uint64N(20) // the oldest of all
+			}
+			at := int64(n) * int64(time.Minute)
+			answer := m.Seen(id(n), at, offset)
+			if answer == Ask {
+				seen, found := store[id(n)]
+				answer = m.Resolve(id(n), at, offset, seen, found)
+			}
+			if _, known := first[id(n)]; (answer == Duplicate) != known {
+				t.Fatalf("seed %d offset %d id %d: %v; first seen at %d", seed, offset, n, answer, first[id(n)])
+			}
+			if answer == New {
+				first[id(n)], waiting[id(n)] = offset, offset
+			}
+			if rng.IntN(50) == 0 {
+				for id, at := range waiting {
+					store[id] = at
+				}
+				clear(waiting)
+				m.Written(offset)
+				if m.Len() > 101 {
+					t.Fatalf("%d ids held although all are written", m.Len())
+				}
+			}
+			if m.Len() > 101+len(waiting)+300 {
+				t.Fatalf("%d ids held, %d rows wait", m.Len(), len(waiting))
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
@@ -20,9 +21,13 @@ const (
 	ChangedLifetime
 	// ChangedIdentity: principal, policies or labels moved.
 	ChangedIdentity
-	// ChangedUse: a permission was used or refused for the first time.
+	// ChangedUse: a permission was used or refused for the first time, or used again after long.
 	ChangedUse
 )
+
+// Derived is the position of events that no record tells: they follow from others, as far as those were known, and are no
+// sighting of the credential.
+const Derived = "derived"
 
 // Apply merges one event that names this credential. counted is false for an event whose id was seen before: such a
 // one adds to no count, but what it says of times still merges, because the two records of one call carry the times of
@@ -30,7 +35,7 @@ const (
 func (c *Credential) Apply(ev *pb.Event, counted bool) Change {
 	at := nanos(ev.OccurredAt)
 	var change Change
-	if ev.Flag != pb.Event_FUTURE {
+	if ev.Flag != pb.Event_FUTURE && ev.Position != Derived {
 		c.FirstSeenAt, c.LastSeenAt = earliest(c.FirstSeenAt, at), max(c.LastSeenAt, at)
 	}
 	change |= c.identity(ev, at)
@@ -56,6 +61,9 @@ func (c *Credential) Apply(ev *pb.Event, counted bool) Change {
 		change |= c.denied(ev, at, counted)
 	case pb.Event_NOTED:
 		change |= c.mentioned(ev.Lifetime)
+		if ev.Labels["reported_use"] == "true" {
+			c.reportedUse(ev, at, counted)
+		}
 	}
 	return change
 }
@@ -170,9 +178,16 @@ func (c *Credential) used(ev *pb.Event, at int64, counted bool) Change {
 	c.FirstUsedAt, c.LastUsedAt = earliest(c.FirstUsedAt, at), max(c.LastUsedAt, at)
 	c.aliveAt = max(c.aliveAt, at)
 	act := c.act()
-	before := len(act.used.entries)
-	act.used.add(ev.Permission, at, counted)
-	if len(act.used.entries) != before {
+	news := act.used.add(ev.Permission, at, counted)
+	for n := 2; ; n++ {
+		permission := more(ev, n)
+		if permission == "" {
+			break
+		}
+		news = act.used.add(permission, at, counted) || news
+	}
+	c.infer(ev)
+	if news {
 		change |= ChangedUse
 	}
 	if counted {
@@ -192,8 +207,14 @@ func (c *Credential) denied(ev *pb.Event, at int64, counted bool) Change {
 	}
 	act := c.act()
 	before := len(act.denied.smallest)
-	act.denied.add(ev.Permission)
-	act.samples = addSample(act.samples, ev.Permission)
+	for n, permission := 2, ev.Permission; ; n++ {
+		act.denied.add(permission)
+		act.samples = addSample(act.samples, permission)
+		if permission = more(ev, n); permission == "" {
+			break
+		}
+	}
+	c.infer(ev)
 	if len(act.denied.smallest) != before {
 		change |= ChangedUse
 	}
@@ -202,6 +223,25 @@ func (c *Credential) denied(ev *pb.Event, at int64, counted bool) Change {
 		act.refusals.Add(at)
 	}
 	return change
+}
+
+// more gives the n-th permission of a call that needed several (GCP's labels permission.2 and following); empty if there
+// is none.
+func more(ev *pb.Event, n int) string {
+	if len(ev.Labels) == 0 {
+		return ""
+	}
+	if n == 2 {
+		return ev.Labels["permission.2"] // asked for every call
+	}
+	return ev.Labels["permission."+strconv.Itoa(n)]
+}
+
+// infer notes a call that is the credential's only by inference.
+func (c *Credential) infer(ev *pb.Event) {
+	if len(ev.Labels) > 0 && ev.Labels["confidence"] == "inferred" {
+		c.flags |= usesInferred
+	}
 }
 
 // identity takes who holds the credential and through what it is granted. A parent, once told, stays; of two different

@@ -52,7 +52,8 @@ const (
 	neverExpires flags = 1 << iota
 	renewable
 	orphan
-	issueSeen // issuedAt comes from the record of the issuance, not from a later one that mentions it
+	issueSeen    // issuedAt comes from the record of the issuance, not from a later one that mentions it
+	usesInferred // some calls are its only by inference
 )
 
 // Credential is the state of one credential. Times are unix nanoseconds, 0 is unknown.
@@ -98,8 +99,9 @@ type activity struct {
 	denied   distinct
 	uses     window.Counts
 	refusals window.Counts
-	children []string // sorted
-	samples  []string // of denied permissions, sorted
+	children []string  // sorted
+	samples  []string  // of denied permissions, sorted
+	reported *Reported // nil if no agent's log told of it
 }
 
 func (c *Credential) act() *activity {

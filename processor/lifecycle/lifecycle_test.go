@@ -26,6 +26,14 @@ func event(kind pb.Event_Kind, seconds int) *pb.Event {
 	return &pb.Event{Kind: kind, Credential: key, OccurredAt: at(seconds)}
 }
 
+// reported is what an agent logs of a call.
+func reported(seconds int, outcome, instance string) *pb.Event {
+	ev := event(pb.Event_NOTED, seconds)
+	ev.Source, ev.Instance = "agentusage", instance
+	ev.Labels = map[string]string{"reported_use": "true", "reported_outcome": outcome, "form": "json"}
+	return ev
+}
+
 // history is the life of a busy token: issued, used, refused, renewed, observed, with children, revoked in some.
 func history(rng *rand.Rand) []*pb.Event {
 	issued := event(pb.Event_ISSUED, 0)
@@ -40,6 +48,9 @@ func history(rng *rand.Rand) []*pb.Event {
 			ev.Kind, ev.Permission = pb.Event_DENIED, fmt.Sprintf("read sys/thing-%d", rng.IntN(50))
 		}
 		events = append(events, ev)
+	}
+	for i := range rng.IntN(60) {
+		events = append(events, reported(1+rng.IntN(5000), []string{"success", "denied", "failure", "unknown"}[rng.IntN(4)], fmt.Sprint(i%12)))
 	}
 	for i := range 3 {
 		renewed := event(pb.Event_RENEWED, 1000*(i+1))

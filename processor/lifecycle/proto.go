@@ -62,7 +62,7 @@ func (c *Credential) Proto() *pb.CredentialState {
 	s := &pb.CredentialState{
 		Key: c.Key, AppliedOffset: c.Offset,
 		IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt, LifetimeToldAt: c.lifetimeToldAt, NeverExpires: c.NeverExpires(),
-		Renewable: c.Renewable(), Orphan: c.Orphan(), IssueSeen: c.flags&issueSeen != 0,
+		Renewable: c.Renewable(), Orphan: c.Orphan(), IssueSeen: c.flags&issueSeen != 0, UsesInferred: c.flags&usesInferred != 0,
 		RenewedAt: c.RenewedAt, RotatedAt: c.RotatedAt,
 		FirstSeenAt: c.FirstSeenAt, LastSeenAt: c.LastSeenAt, FirstUsedAt: c.FirstUsedAt, LastUsedAt: c.LastUsedAt,
 		LastDeniedAt: c.LastDeniedAt, RevokedAt: c.RevokedAt, RevokedHow: c.RevokedHow, AliveAt: c.aliveAt, ExpiryTold: c.ExpiryTold,
@@ -72,6 +72,7 @@ func (c *Credential) Proto() *pb.CredentialState {
 		DecidedAt: c.Decided.At, DecidedRevision: c.Decided.Revision, DecidedPolicies: c.Decided.Policies,
 	}
 	if act := c.activity; act != nil {
+		s.Reported = act.reported.proto()
 		s.Children, s.DeniedSamples, s.DeniedPermissions = act.children, act.samples, act.denied.smallest
 		s.UsedWindow, s.DeniedWindow, s.UsedTruncated = act.uses.Proto(), act.refusals.Proto(), act.used.truncated
 		for i := range act.used.entries {
@@ -155,13 +156,14 @@ func Load(key string, blob []byte) (*Credential, error) {
 	for _, f := range []struct {
 		set bool
 		bit flags
-	}{{s.NeverExpires, neverExpires}, {s.Renewable, renewable}, {s.Orphan, orphan}, {s.IssueSeen, issueSeen}} {
+	}{{s.NeverExpires, neverExpires}, {s.Renewable, renewable}, {s.Orphan, orphan}, {s.IssueSeen, issueSeen}, {s.UsesInferred, usesInferred}} {
 		if f.set {
 			c.flags |= f.bit
 		}
 	}
-	if len(s.Children)+len(s.Used)+len(s.DeniedPermissions) > 0 || s.UsedWindow != nil || s.DeniedWindow != nil {
+	if len(s.Children)+len(s.Used)+len(s.DeniedPermissions) > 0 || s.UsedWindow != nil || s.DeniedWindow != nil || s.Reported != nil {
 		act := c.act()
+		act.reported = reportedOf(s.Reported)
 		act.children, act.samples, act.denied.smallest = s.Children, s.DeniedSamples, s.DeniedPermissions
 		act.uses, act.refusals = window.FromProto(s.UsedWindow), window.FromProto(s.DeniedWindow)
 		act.used.truncated = s.UsedTruncated

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Bounds of what is remembered of the permissions of one credential.
@@ -16,6 +17,9 @@ const (
 	maxDistinct = 4096 // distinct refused permissions counted exactly
 	maxSamples  = 32   // refused permissions named
 )
+
+// longUnused is shorter than any observation, and long enough that a permission in steady use is no news.
+const longUnused = time.Hour
 
 // Use is the use of one operation on what lies in one folder: "update secret/data/storage/" with leaves "part-1" …, or
 // Many once there are more than sixteen. A permission without a slash is its own folder with no leaf.
@@ -34,24 +38,30 @@ type used struct {
 	truncated bool
 }
 
-func (u *used) add(permission string, at int64, counted bool) {
+// add notes a use. It reports whether what was used is more than before, or was not used for so long that it may have
+// fallen out of an observation.
+func (u *used) add(permission string, at int64, counted bool) (news bool) {
 	folder, leaf := split(permission)
 	pos, found := slices.BinarySearchFunc(u.entries, folder, func(e Use, want string) int {
 		return cmp.Compare(e.Permission, want)
 	})
 	if !found {
 		if u.truncated && hash(folder) > u.largest() {
-			return
+			return false
 		}
+		news = true
 		u.entries = slices.Insert(u.entries, pos, Use{Permission: strings.Clone(folder), FirstAt: at, LastAt: at})
 	}
 	e := &u.entries[pos]
+	news = news || at-e.LastAt > int64(longUnused)
 	e.FirstAt, e.LastAt = min(e.FirstAt, at), max(e.LastAt, at)
 	if counted {
 		e.Count++
 	}
 	if leaf != "" && !e.Many {
+		before := len(e.Leaves)
 		e.Leaves = insertSorted(e.Leaves, leaf)
+		news = news || len(e.Leaves) != before
 		if len(e.Leaves) > maxLeaves {
 			e.Leaves, e.Many = nil, true
 		}
@@ -61,6 +71,7 @@ func (u *used) add(permission string, at int64, counted bool) {
 		largest := u.largest()
 		u.entries = slices.DeleteFunc(u.entries, func(e Use) bool { return hash(e.Permission) == largest })
 	}
+	return news
 }
 
 func (u *used) largest() uint64 {

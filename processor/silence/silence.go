@@ -1,5 +1,6 @@
 // Package silence knows which sources have gone silent. What the credentials of a silent source did not do is unknown,
-// not nothing: no idleness, no unused permission and no missing use may be concluded from it.
+// not nothing: no idleness, no unused permission and no missing use may be concluded from it. What happened before a
+// source was first read is unknown in the same way.
 //
 // A source is silent if its collector's heartbeat stays away, if the heartbeat says that it can not read, or if no
 // record came for three times as long as the longest pause that was usual for it within a week. A source that never sent
@@ -24,8 +25,13 @@ const (
 	times     = 3
 )
 
-// Silence says since when a source is silent, in unix nanoseconds, and why.
-type Silence struct {
+// Reading is how a source is read. Times are unix nanoseconds; 0 is unknown, or none.
+type Reading struct {
+	// From is since when its log is known to be read.
+	From int64
+	// Until is where a log at hand ends; 0: it is followed.
+	Until int64
+	// Since is since when it is silent, and Why says why; 0: it is not.
 	Since int64
 	Why   string
 }
@@ -38,6 +44,7 @@ type Tracker struct {
 
 type source struct {
 	first, beat int64 // unix nanoseconds of the first and the newest heartbeat
+	from        int64 // the oldest time that a heartbeat tells of
 	record      int64 // occurred_at of the newest record
 	trouble     string
 	troubled    int64 // since when
@@ -62,7 +69,7 @@ func (t *Tracker) Beat(b *pb.Heartbeat) {
 	defer t.mu.Unlock()
 	s := t.sources[Key(b.Source, b.Instance)]
 	if s == nil {
-		s = &source{first: at}
+		s = &source{first: at, from: at}
 		t.sources[Key(b.Source, b.Instance)] = s
 	}
 	if at < s.beat {
@@ -78,6 +85,7 @@ func (t *Tracker) Beat(b *pb.Heartbeat) {
 		return
 	}
 	record := b.LastRecordAt.AsTime().UnixNano()
+	s.from = min(s.from, record) // what came after that record was read, too
 	if record <= s.record {
 		return
 	}
@@ -111,30 +119,29 @@ func (s *source) usual() time.Duration {
 	return max(shortest, times*time.Duration(longest))
 }
 
-// Silent are the sources that are silent at a time, by Key.
-func (t *Tracker) Silent(now time.Time) map[string]Silence {
+// Silent tells of each source how it is read at a time, and whether it is silent, by Key.
+func (t *Tracker) Silent(now time.Time) map[string]Reading {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var silent map[string]Silence
-	for key, s := range t.sources {
-		if found, ok := s.silent(now.UnixNano()); ok {
-			if silent == nil {
-				silent = map[string]Silence{}
-			}
-			silent[key] = found
-		}
+	if len(t.sources) == 0 {
+		return nil
 	}
-	return silent
+	readings := make(map[string]Reading, len(t.sources))
+	for key, s := range t.sources {
+		since, why := s.silent(now.UnixNano())
+		readings[key] = Reading{From: s.from, Since: since, Why: why}
+	}
+	return readings
 }
 
-func (s *source) silent(now int64) (Silence, bool) {
+func (s *source) silent(now int64) (since int64, why string) {
 	switch {
 	case now-s.beat > int64(beatAfter):
-		return Silence{s.beat, "its collector sends no heartbeat"}, true
+		return s.beat, "its collector sends no heartbeat"
 	case s.troubled != 0:
-		return Silence{s.troubled, "its collector says: " + s.trouble}, true
+		return s.troubled, "its collector says: " + s.trouble
 	case s.record != 0 && now-s.record > int64(s.usual()):
-		return Silence{s.record, "no record for longer than is usual for it"}, true
+		return s.record, "no record for longer than is usual for it"
 	}
-	return Silence{}, false
+	return 0, ""
 }

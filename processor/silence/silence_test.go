@@ -66,12 +66,12 @@ func TestAnOldHeartbeatChangesNothing(t *testing.T) {
 	}
 	beat(time.Minute, "")
 	beat(0, "disk")
-	if silent := tracker.Silent(start.Add(2 * time.Minute)); len(silent) > 0 {
-		t.Errorf("%v", silent)
+	if r := tracker.Silent(start.Add(2 * time.Minute))["vault/"]; r.Since != 0 || r.From != start.Add(time.Minute).UnixNano() {
+		t.Errorf("%v", r)
 	}
 	beat(2*time.Minute, "disk")
 	beat(3*time.Minute, "")
-	if silent := tracker.Silent(start.Add(4 * time.Minute)); len(silent) > 0 {
-		t.Errorf("well again, and still %v", silent)
+	if r := tracker.Silent(start.Add(4 * time.Minute))["vault/"]; r.Since != 0 || r.From != start.Add(time.Minute).UnixNano() {
+		t.Errorf("well again, and still %v", r)
 	}
 }

@@ -1,90 +1,93 @@
 package usage
 
-import "time"
-
 // contradiction compares the two accounts. What rests on times alone needs nobody to have listened; what rests on a
 // missing call needs the one who should have told of it to have been read throughout.
-func (c *comparison) contradiction() (Finding, bool) {
-	reported := c.agents.calls()
-	if f, ok := c.impossible(reported); ok {
-		return f, true
+func (c *comparison) contradiction() Reason {
+	reported, logged := c.agents.calls(), c.issuer.calls()
+	if why := c.impossible(reported); why != None {
+		return why
 	}
-	logged := c.issuer.Uses + c.issuer.Denied
 	if !c.issuer.LogsUse || reported+logged == 0 {
-		return Finding{}, false
+		return None
 	}
-	lived := c.lived()
-	issuerGap, issuerSilent := c.issuer.missing(lived)
-	agentsGap, agentsSilent := c.agents.missing(lived)
+	_, issuerSilent := c.issuer.missing(c.reporting())
+	_, agentsSilent := c.agents.missing(c.lived())
 	switch {
+	case logged == 0 && c.issuer.LeavesOut:
+		return CallsLeftOut
 	case logged == 0 && issuerSilent:
-		return unknown(Contradiction, IssuerSilent, "agents report %d calls; %s was not read %s", reported, c.issuer.Name, issuerGap)
+		return IssuerSilent
+	case logged == 0 && c.issuer.OtherIDs:
+		return IDsDiffer
+	case logged == 0 && reported == c.agents.Recent:
+		return TooRecent
 	case logged == 0:
-		return found(Contradiction, NotInIssuersLog, "agents report %d calls %s, and %s, read throughout, tells of none", reported, lived, c.issuer.Name)
-	case reported == 0 && c.agents.Since == 0:
-		return Finding{}, false // nobody was to report
+		return NotInIssuersLog
+	case reported == 0 && (c.agents.Since == 0 || c.agents.Sampled): // nobody was to report
+		return None
 	case reported == 0 && agentsSilent:
-		return unknown(Contradiction, AgentsSilent, "%s tells of %d calls; %s was not read %s", c.issuer.Name, logged, c.agents.Name, agentsGap)
-	case reported == 0 && !c.agents.Sampled:
-		return found(Contradiction, NotReported, "%s tells of %d calls %s, and no agent reports one: somebody else may hold the credential",
-			c.issuer.Name, logged, lived)
+		return AgentsSilent
+	case reported == 0 && logged == c.issuer.Recent:
+		return TooRecent
 	case reported == 0:
-		return Finding{}, false
+		return NotReported
+	case c.agents.LastSuccessAt >= c.window.From && c.agents.LastSuccessAt != 0 && c.issuer.Uses == 0 && !issuerSilent && !c.issuer.LeavesOut:
+		// One says that calls were allowed, the other that none was.
+		if c.agents.LastSuccessAt > c.window.To-int64(c.opts.Delay) {
+			return TooRecent
+		}
+		return OutcomeDiffers
 	}
-	if f, ok := c.otherOutcome(issuerSilent); ok {
-		return f, true
+	return c.otherCount(reported, logged, issuerSilent, agentsSilent)
+}
+
+// reporting is the part of the window in which agents report: before it, the issuer's log has nothing to confirm.
+func (c *comparison) reporting() Span {
+	span := c.lived()
+	if c.agents.FirstAt != 0 {
+		span.From = max(span.From, c.agents.FirstAt-int64(c.opts.Skew))
 	}
-	return c.otherCount(reported, logged, issuerGap, agentsGap, issuerSilent, agentsSilent)
+	return span
 }
 
 // impossible: calls at a time when the issuer says that there was no such credential.
-func (c *comparison) impossible(reported uint64) (Finding, bool) {
+func (c *comparison) impossible(reported uint64) Reason {
 	skew := int64(c.opts.Skew)
 	switch {
 	case reported == 0:
 	case c.issuer.IssuedAt != 0 && c.agents.FirstAt != 0 && c.agents.FirstAt < c.issuer.IssuedAt-skew:
-		return found(Contradiction, BeforeIssue, "an agent reports a use at %s, before it was issued at %s", stamp(c.agents.FirstAt), stamp(c.issuer.IssuedAt))
-	case c.issuer.EndedAt != 0 && c.agents.LastAt > c.issuer.EndedAt+skew && c.agents.Uses > 0:
-		return found(Contradiction, AfterEnd, "an agent reports a use at %s, after it had ended at %s", stamp(c.agents.LastAt), stamp(c.issuer.EndedAt))
+		return BeforeIssue
+	case c.issuer.EndedAt != 0 && c.agents.LastSuccessAt > c.issuer.EndedAt+skew:
+		return AfterEnd
 	}
-	return Finding{}, false
+	return None
 }
 
-// otherOutcome: one says that calls were allowed, the other that none was.
-func (c *comparison) otherOutcome(issuerSilent bool) (Finding, bool) {
-	if c.agents.Uses > 0 && c.issuer.Uses == 0 && c.issuer.Denied > 0 && !issuerSilent {
-		return found(Contradiction, OutcomeDiffers, "agents report %d calls that went through; %s refused all %d", c.agents.Uses, c.issuer.Name, c.issuer.Denied)
-	}
-	return Finding{}, false
-}
-
-func (c *comparison) otherCount(reported, logged uint64, issuerGap, agentsGap Span, issuerSilent, agentsSilent bool) (Finding, bool) {
+// otherCount leaves out of the larger count what the other may still be about to tell, and what may be told twice.
+func (c *comparison) otherCount(reported, logged uint64, issuerSilent, agentsSilent bool) Reason {
+	copies := max(1, c.agents.Copies)
 	switch {
-	case c.above(reported, logged) && issuerSilent:
-		return unknown(Contradiction, IssuerSilent, "agents report %d calls, %s tells of %d, but was not read %s", reported, c.issuer.Name, logged, issuerGap)
-	case c.above(reported, logged):
-		return found(Contradiction, MoreReported, "agents report %d calls, %s tells of %d", reported, c.issuer.Name, logged)
+	case c.above(reported/copies, logged) && c.issuer.LeavesOut:
+		return CallsLeftOut
+	case c.above(reported/copies, logged) && issuerSilent:
+		return IssuerSilent
+	case c.above((reported-min(reported, c.agents.Recent))/copies, logged):
+		return MoreReported
+	case c.above(reported/copies, logged):
+		return TooRecent
 	case c.above(logged, reported) && c.agents.Sampled:
-		return Finding{}, false
+		return None
 	case c.above(logged, reported) && agentsSilent:
-		return unknown(Contradiction, AgentsSilent, "%s tells of %d calls, agents report %d, but %s was not read %s", c.issuer.Name, logged, reported, c.agents.Name, agentsGap)
+		return AgentsSilent
+	case c.above(logged-min(logged, c.issuer.Recent), reported):
+		return FewerReported
 	case c.above(logged, reported):
-		return found(Contradiction, FewerReported, "%s tells of %d calls, agents report %d: somebody else may hold the credential", c.issuer.Name, logged, reported)
+		return TooRecent
 	}
-	return Finding{}, false
+	return None
 }
 
 // above is whether a is more than b by more than what counts may differ by.
 func (c *comparison) above(a, b uint64) bool {
 	return a > b && float64(a-b) > float64(c.opts.Slack)+c.opts.SlackShare*float64(b)
 }
-
-// String tells a span to people.
-func (s Span) String() string {
-	if s.To == 0 {
-		return "since " + stamp(s.From)
-	}
-	return "from " + stamp(s.From) + " to " + stamp(s.To)
-}
-
-func stamp(nanos int64) string { return time.Unix(0, nanos).UTC().Format(time.RFC3339) }

@@ -2,59 +2,12 @@
 // issued and never used, used and never issued, or each telling another story.
 //
 // It is a pure function of its input: it reads no clock, holds no state and does not block. It concludes nothing from
-// the silence of a source that was not read: what would rest on such a gap is Unknown, with the source and the time that
-// are missing. Positive evidence needs no coverage: a use that one source saw happened, whatever the other missed.
+// the silence of a source that was not read, nor from records that may still be on their way: what would rest on such a
+// gap is unknown, with the reason. Positive evidence needs no coverage: a use that one source saw happened, whatever the
+// other missed.
 package usage
 
-import (
-	"fmt"
-	"time"
-)
-
-// Verdict is what the comparison says. The texts stand in findings and policies.
-type Verdict string
-
-const (
-	// IssuedButUnused: the credential existed, whoever would have seen its use was listening, and there was none.
-	IssuedButUnused Verdict = "issued_but_unused"
-	// UsedButUnissued: it was used, and its issuer, which tells of what it issues, never told of it.
-	UsedButUnissued Verdict = "used_but_unissued"
-	// Contradiction: both were listening, and what one tells can not be if the other is right.
-	Contradiction Verdict = "contradiction"
-	// Unknown: a source that would have to be asked was silent, is not configured, or was not read for long enough.
-	Unknown Verdict = "unknown"
-)
-
-// Reason is why, from a closed set: fit for a label.
-type Reason string
-
-// Reasons of verdicts.
-const (
-	NeverUsed         Reason = "never_used"
-	NoIssuance        Reason = "no_issuance"
-	NotInIssuersLog   Reason = "reported_but_not_in_issuers_log"
-	NotReported       Reason = "in_issuers_log_but_not_reported"
-	MoreReported      Reason = "more_reported_than_logged"
-	FewerReported     Reason = "fewer_reported_than_logged"
-	OutcomeDiffers    Reason = "reported_outcome_differs"
-	BeforeIssue       Reason = "reported_before_issue"
-	AfterEnd          Reason = "reported_after_end"
-	IssuerSilent      Reason = "issuer_silent"
-	AgentsSilent      Reason = "agents_silent"
-	NoWitness         Reason = "no_source_tells_of_use"
-	HistoryTooShort   Reason = "history_too_short"
-	IssuanceNotLogged Reason = "issuance_not_logged"
-)
-
-// Finding is one verdict with its evidence.
-type Finding struct {
-	Verdict Verdict
-	// About is what an Unknown verdict would have been about; otherwise it is Verdict itself.
-	About  Verdict
-	Reason Reason
-	// Why is one sentence with the figures.
-	Why string
-}
+import "time"
 
 // Span is the time from From up to and without To, in unix nanoseconds. As a gap, To of 0 is still open.
 type Span struct{ From, To int64 }
@@ -99,17 +52,24 @@ func (s *Source) missing(span Span) (Span, bool) {
 // Issuer is what the issuer's own log tells of the credential.
 type Issuer struct {
 	Source
-	// LogsIssuance and LogsUse: whether such a log tells of each at all. A certificate log tells of issuance alone, an
-	// audit log of both, CloudTrail of no issuance for the keys of instance profiles.
-	LogsIssuance, LogsUse bool
+	Kind
 	// IssuedAt and EndedAt are 0 if unknown, and not ended. EndedAt is revocation or expiry.
 	IssuedAt, EndedAt int64
-	// Longest is the longest time that a credential of this kind lives; 0 is unknown.
-	Longest time.Duration
+	// Vouched: the issuer spoke of it in another way than by its use: an inventory lists it, a record renews it.
+	Vouched bool
+	// OtherIDs: the issuer tells nothing of it, and is not known to name such credentials by ids of its form (a hash or the
+	// id itself). The credential may be one that the issuer tells of under another name.
+	OtherIDs bool
+	// Inferred: its id was made of the record of its issuance, since no log names it. No use can be told to be its.
+	Inferred bool
 	// Uses and Denied are counts within the window; FirstUseAt is the first of all uses, ever.
 	Uses, Denied uint64
 	FirstUseAt   int64
+	// Recent of them are so new that the agents' records of the same calls may be on their way.
+	Recent uint64
 }
+
+func (i *Issuer) calls() uint64 { return i.Uses + i.Denied }
 
 // Agents is what agents' own logs tell of it.
 type Agents struct {
@@ -117,10 +77,14 @@ type Agents struct {
 	// Uses are calls that agents say went through, or of which they do not say what became; Denied those that were
 	// refused for want of permission; Failed those that failed otherwise. All within the window.
 	Uses, Denied, Failed uint64
-	// FirstAt and LastAt are the first and the last of them; 0 if there are none.
-	FirstAt, LastAt int64
+	// FirstAt is the first of them, ever; LastSuccessAt the last that an agent says went through. 0: none.
+	FirstAt, LastSuccessAt int64
+	// Recent of them are so new that the issuer's records of the same calls may be on their way.
+	Recent uint64
 	// Sampled logs leave calls out: fewer of them prove nothing.
 	Sampled bool
+	// Copies is how many logs, or forms of them, may tell of one call: a span and a log record of it. 0 is 1.
+	Copies uint64
 }
 
 func (a *Agents) calls() uint64 { return a.Uses + a.Denied + a.Failed }
@@ -131,15 +95,21 @@ type Options struct {
 	Grace time.Duration
 	// Skew is how far clocks may differ. Default 5m.
 	Skew time.Duration
+	// Delay is how long a record may be on its way: what one source told within it, the other may still tell. Default
+	// none.
+	Delay time.Duration
 	// Slack is how many calls, and which share of them, the two counts may differ by: calls at the ends of the window,
 	// retries inside a client. Defaults 3 and 0.1.
 	Slack      uint64
 	SlackShare float64
 }
 
+// Grace is the default of Options.Grace.
+const Grace = time.Hour
+
 func (o Options) withDefaults() Options {
 	if o.Grace <= 0 {
-		o.Grace = time.Hour
+		o.Grace = Grace
 	}
 	if o.Skew <= 0 {
 		o.Skew = 5 * time.Minute
@@ -153,32 +123,17 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Compare gives the findings about one credential over window, in a fixed order: at most one about each of unused,
-// unissued and contradiction. No finding is agreement.
-func Compare(window Span, issuer Issuer, agents Agents, opts Options) []Finding {
+// Judge gives the judgement about one credential over window, without words: it allocates nothing.
+func Judge(window Span, issuer *Issuer, agents *Agents, opts Options) Judgement {
 	c := comparison{window: window, issuer: issuer, agents: agents, opts: opts.withDefaults()}
-	var findings []Finding
-	for _, ask := range []func() (Finding, bool){c.unused, c.unissued, c.contradiction} {
-		if f, ok := ask(); ok {
-			findings = append(findings, f)
-		}
-	}
-	return findings
+	return Judgement{Unused: c.unused(), Unissued: c.unissued(), Contradiction: c.contradiction()}
 }
 
 type comparison struct {
 	window Span
-	issuer Issuer
-	agents Agents
+	issuer *Issuer
+	agents *Agents
 	opts   Options
-}
-
-func found(v Verdict, reason Reason, why string, args ...any) (Finding, bool) {
-	return Finding{Verdict: v, About: v, Reason: reason, Why: fmt.Sprintf(why, args...)}, true
-}
-
-func unknown(about Verdict, reason Reason, why string, args ...any) (Finding, bool) {
-	return Finding{Verdict: Unknown, About: about, Reason: reason, Why: fmt.Sprintf(why, args...)}, true
 }
 
 // lived is the part of the window in which the credential existed.
@@ -191,53 +146,59 @@ func (c *comparison) lived() Span {
 }
 
 // unused: the issuer's log is the judge where it tells of uses, since what steals a credential reports nothing.
-func (c *comparison) unused() (Finding, bool) {
+func (c *comparison) unused() Reason {
 	lived := c.lived()
 	switch {
 	case c.issuer.IssuedAt == 0, lived.To-lived.From < int64(c.opts.Grace):
-		return Finding{}, false
-	case c.issuer.Uses+c.issuer.Denied+c.agents.calls() > 0:
-		return Finding{}, false
-	case c.issuer.LogsUse:
-		if gap, silent := c.issuer.missing(lived); silent {
-			return unknown(IssuedButUnused, IssuerSilent, "no use is known, but %s was not read %s", c.issuer.Name, gap)
+		return None
+	case c.issuer.calls()+c.agents.calls() > 0, c.issuer.FirstUseAt != 0, c.agents.FirstAt != 0:
+		return None
+	case c.issuer.Inferred:
+		return IDNotLogged
+	case c.issuer.LogsUse && !c.issuer.LeavesOut:
+		if _, silent := c.issuer.missing(lived); silent {
+			return IssuerSilent
 		}
-		return found(IssuedButUnused, NeverUsed, "issued at %s; %s, read throughout, tells of no use %s", stamp(c.issuer.IssuedAt), c.issuer.Name, lived)
+		return NeverUsed
+	case c.agents.Since == 0 && c.issuer.LogsUse:
+		return CallsLeftOut
 	case c.agents.Since == 0:
-		return unknown(IssuedButUnused, NoWitness, "%s does not tell of uses, and no log of agents is read", c.issuer.Name)
+		return NoWitness
 	}
-	if gap, silent := c.agents.missing(lived); silent {
-		return unknown(IssuedButUnused, AgentsSilent, "no use is known, but %s was not read %s", c.agents.Name, gap)
+	if _, silent := c.agents.missing(lived); silent {
+		return AgentsSilent
 	}
-	return found(IssuedButUnused, NeverUsed, "issued at %s; no agent reports a use %s", stamp(c.issuer.IssuedAt), lived)
+	return NeverUsed
 }
 
 // unissued: a credential that was used was issued by somebody. That its issuer does not know it means something only if
 // the issuer's log reaches back far enough to know.
-func (c *comparison) unissued() (Finding, bool) {
-	calls := c.issuer.Uses + c.issuer.Denied + c.agents.calls()
-	if c.issuer.IssuedAt != 0 || calls == 0 {
-		return Finding{}, false
+func (c *comparison) unissued() Reason {
+	if c.issuer.IssuedAt != 0 || c.issuer.Vouched || c.issuer.calls()+c.agents.calls() == 0 {
+		return None
 	}
-	first := c.firstUse()
 	switch {
 	case !c.issuer.LogsIssuance:
-		return unknown(UsedButUnissued, IssuanceNotLogged, "used, but %s does not tell of what is issued in this way", c.issuer.Name)
+		return IssuanceNotLogged
 	case c.issuer.Since == 0:
-		return unknown(UsedButUnissued, IssuerSilent, "used, but %s is not read", c.issuer.Name)
-	case c.issuer.Longest <= 0:
-		return unknown(UsedButUnissued, HistoryTooShort, "used, but it may have been issued before %s was first read, at %s", c.issuer.Name, stamp(c.issuer.Since))
+		return IssuerSilent
+	case c.issuer.OtherIDs:
+		return IDsDiffer
+	case c.issuer.Longest <= 0, c.issuer.Since > c.needed().From:
+		return HistoryTooShort
 	}
-	// It can not have been issued earlier than its longest life before it was first used.
-	needed := Span{first - int64(c.issuer.Longest), first + int64(c.opts.Skew)}
-	if c.issuer.Since > needed.From {
-		return unknown(UsedButUnissued, HistoryTooShort, "used at %s, but it may have been issued before %s was first read, at %s",
-			stamp(first), c.issuer.Name, stamp(c.issuer.Since))
+	if _, silent := c.issuer.missing(c.needed()); silent {
+		return IssuerSilent
 	}
-	if gap, silent := c.issuer.missing(needed); silent {
-		return unknown(UsedButUnissued, IssuerSilent, "used at %s, but it may have been issued while %s was not read %s", stamp(first), c.issuer.Name, gap)
+	if c.firstUse() > c.window.To-int64(c.opts.Delay) {
+		return TooRecent
 	}
-	return found(UsedButUnissued, NoIssuance, "used at %s, and %s, read since %s, tells of no issuance", stamp(first), c.issuer.Name, stamp(c.issuer.Since))
+	return NoIssuance
+}
+
+// needed is when it may have been issued: not earlier than its longest life before it was first used.
+func (c *comparison) needed() Span {
+	return Span{c.firstUse() - int64(c.issuer.Longest), c.firstUse() + int64(c.opts.Skew)}
 }
 
 func (c *comparison) firstUse() int64 {

@@ -109,6 +109,11 @@ func (c *Counts) At(now int64) Totals {
 	}
 }
 
+// Recent sums the last part of an hour, to five minutes.
+func (c *Counts) Recent(now int64, within time.Duration) uint64 {
+	return c.sum(0, now/int64(time.Second), int64(within/time.Second))
+}
+
 func (c *Counts) sum(i int, now, span int64) uint64 {
 	if now < 0 {
 		return 0

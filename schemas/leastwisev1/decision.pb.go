@@ -200,7 +200,9 @@ type Violation struct {
 	// Deviation: how far past the threshold, as a ratio; 0 if unknown.
 	Deviation float64 `protobuf:"fixed64,10,opt,name=deviation,proto3" json:"deviation,omitempty"`
 	// What this policy by itself asks for; missing if the policy bundle does not say. An exception takes it away.
-	Ladder        *Ladder `protobuf:"bytes,11,opt,name=ladder,proto3" json:"ladder,omitempty"`
+	Ladder *Ladder `protobuf:"bytes,11,opt,name=ladder,proto3" json:"ladder,omitempty"`
+	// What the value rests on, in one sentence with the figures, where the value alone does not tell; else empty.
+	Evidence      string `protobuf:"bytes,12,opt,name=evidence,proto3" json:"evidence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -310,6 +312,13 @@ func (x *Violation) GetLadder() *Ladder {
 		return x.Ladder
 	}
 	return nil
+}
+
+func (x *Violation) GetEvidence() string {
+	if x != nil {
+		return x.Evidence
+	}
+	return ""
 }
 
 // Ladder is what is to happen, the strictest over the violated policies.
@@ -735,7 +744,7 @@ const file_leastwise_v1_decision_proto_rawDesc = "" +
 	"violations\x12,\n" +
 	"\x06ladder\x18\a \x01(\v2\x14.leastwise.v1.LadderR\x06ladder\x12/\n" +
 	"\asubject\x18\b \x01(\v2\x15.leastwise.v1.SubjectR\asubject\x122\n" +
-	"\bproposal\x18\t \x01(\v2\x16.leastwise.v1.ProposalR\bproposal\"\xc0\x02\n" +
+	"\bproposal\x18\t \x01(\v2\x16.leastwise.v1.ProposalR\bproposal\"\xdc\x02\n" +
 	"\tViolation\x12\x1b\n" +
 	"\tpolicy_id\x18\x01 \x01(\tR\bpolicyId\x12\x16\n" +
 	"\x06metric\x18\x02 \x01(\tR\x06metric\x12\x16\n" +
@@ -748,7 +757,8 @@ const file_leastwise_v1_decision_proto_rawDesc = "" +
 	"\x04hint\x18\t \x01(\tR\x04hint\x12\x1c\n" +
 	"\tdeviation\x18\n" +
 	" \x01(\x01R\tdeviation\x12,\n" +
-	"\x06ladder\x18\v \x01(\v2\x14.leastwise.v1.LadderR\x06ladder\"\xa1\x02\n" +
+	"\x06ladder\x18\v \x01(\v2\x14.leastwise.v1.LadderR\x06ladder\x12\x1a\n" +
+	"\bevidence\x18\f \x01(\tR\bevidence\"\xa1\x02\n" +
 	"\x06Ladder\x12-\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x19.leastwise.v1.Ladder.ModeR\x04mode\x12\x19\n" +
 	"\bgrace_ms\x18\x02 \x01(\x03R\agraceMs\x12\x1b\n" +

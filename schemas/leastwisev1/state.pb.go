@@ -71,7 +71,11 @@ type CredentialState struct {
 	// Newest sign of life: an allowed call or an inventory.
 	AliveAt int64 `protobuf:"varint,39,opt,name=alive_at,json=aliveAt,proto3" json:"alive_at,omitempty"`
 	// The expiry that was made an event of its own; 0 if none was.
-	ExpiryTold    int64 `protobuf:"varint,40,opt,name=expiry_told,json=expiryTold,proto3" json:"expiry_told,omitempty"`
+	ExpiryTold int64 `protobuf:"varint,40,opt,name=expiry_told,json=expiryTold,proto3" json:"expiry_told,omitempty"`
+	// What agents' own logs tell of it; missing if they tell nothing.
+	Reported *ReportedUse `protobuf:"bytes,41,opt,name=reported,proto3" json:"reported,omitempty"`
+	// Some of the uses or refusals are its only by inference.
+	UsesInferred  bool `protobuf:"varint,42,opt,name=uses_inferred,json=usesInferred,proto3" json:"uses_inferred,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -379,6 +383,176 @@ func (x *CredentialState) GetExpiryTold() int64 {
 	return 0
 }
 
+func (x *CredentialState) GetReported() *ReportedUse {
+	if x != nil {
+		return x.Reported
+	}
+	return nil
+}
+
+func (x *CredentialState) GetUsesInferred() bool {
+	if x != nil {
+		return x.UsesInferred
+	}
+	return false
+}
+
+// ReportedUse is what agents' own logs tell of the use of one credential. It is no part of the uses above.
+type ReportedUse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Calls that went through or of which agents do not say what became, were refused for want of permission, or failed
+	// otherwise.
+	Uses    uint64 `protobuf:"varint,1,opt,name=uses,proto3" json:"uses,omitempty"`
+	Denied  uint64 `protobuf:"varint,2,opt,name=denied,proto3" json:"denied,omitempty"`
+	Failed  uint64 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
+	FirstAt int64  `protobuf:"varint,4,opt,name=first_at,json=firstAt,proto3" json:"first_at,omitempty"`
+	LastAt  int64  `protobuf:"varint,5,opt,name=last_at,json=lastAt,proto3" json:"last_at,omitempty"`
+	// The last call that an agent says went through.
+	LastSuccessAt int64 `protobuf:"varint,6,opt,name=last_success_at,json=lastSuccessAt,proto3" json:"last_success_at,omitempty"`
+	// Some agent's log is a sample.
+	Sampled      bool    `protobuf:"varint,7,opt,name=sampled,proto3" json:"sampled,omitempty"`
+	UsedWindow   *Window `protobuf:"bytes,8,opt,name=used_window,json=usedWindow,proto3" json:"used_window,omitempty"`
+	DeniedWindow *Window `protobuf:"bytes,9,opt,name=denied_window,json=deniedWindow,proto3" json:"denied_window,omitempty"`
+	FailedWindow *Window `protobuf:"bytes,10,opt,name=failed_window,json=failedWindow,proto3" json:"failed_window,omitempty"`
+	// The logs that told, system/instance, sorted.
+	Sources []string `protobuf:"bytes,11,rep,name=sources,proto3" json:"sources,omitempty"`
+	// Since when those logs, and the issuer's, are known to be read.
+	HeardSince       int64 `protobuf:"varint,12,opt,name=heard_since,json=heardSince,proto3" json:"heard_since,omitempty"`
+	IssuerHeardSince int64 `protobuf:"varint,13,opt,name=issuer_heard_since,json=issuerHeardSince,proto3" json:"issuer_heard_since,omitempty"`
+	// In which forms they told: a span and a log record may be of one call. Sorted.
+	Forms         []string `protobuf:"bytes,14,rep,name=forms,proto3" json:"forms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportedUse) Reset() {
+	*x = ReportedUse{}
+	mi := &file_leastwise_v1_state_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportedUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportedUse) ProtoMessage() {}
+
+func (x *ReportedUse) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_state_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportedUse.ProtoReflect.Descriptor instead.
+func (*ReportedUse) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ReportedUse) GetUses() uint64 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *ReportedUse) GetDenied() uint64 {
+	if x != nil {
+		return x.Denied
+	}
+	return 0
+}
+
+func (x *ReportedUse) GetFailed() uint64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *ReportedUse) GetFirstAt() int64 {
+	if x != nil {
+		return x.FirstAt
+	}
+	return 0
+}
+
+func (x *ReportedUse) GetLastAt() int64 {
+	if x != nil {
+		return x.LastAt
+	}
+	return 0
+}
+
+func (x *ReportedUse) GetLastSuccessAt() int64 {
+	if x != nil {
+		return x.LastSuccessAt
+	}
+	return 0
+}
+
+func (x *ReportedUse) GetSampled() bool {
+	if x != nil {
+		return x.Sampled
+	}
+	return false
+}
+
+func (x *ReportedUse) GetUsedWindow() *Window {
+	if x != nil {
+		return x.UsedWindow
+	}
+	return nil
+}
+
+func (x *ReportedUse) GetDeniedWindow() *Window {
+	if x != nil {
+		return x.DeniedWindow
+	}
+	return nil
+}
+
+func (x *ReportedUse) GetFailedWindow() *Window {
+	if x != nil {
+		return x.FailedWindow
+	}
+	return nil
+}
+
+func (x *ReportedUse) GetSources() []string {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *ReportedUse) GetHeardSince() int64 {
+	if x != nil {
+		return x.HeardSince
+	}
+	return 0
+}
+
+func (x *ReportedUse) GetIssuerHeardSince() int64 {
+	if x != nil {
+		return x.IssuerHeardSince
+	}
+	return 0
+}
+
+func (x *ReportedUse) GetForms() []string {
+	if x != nil {
+		return x.Forms
+	}
+	return nil
+}
+
 // PermissionUse counts the use of one operation below one folder.
 type PermissionUse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -396,7 +570,7 @@ type PermissionUse struct {
 
 func (x *PermissionUse) Reset() {
 	*x = PermissionUse{}
-	mi := &file_leastwise_v1_state_proto_msgTypes[1]
+	mi := &file_leastwise_v1_state_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +582,7 @@ func (x *PermissionUse) String() string {
 func (*PermissionUse) ProtoMessage() {}
 
 func (x *PermissionUse) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_state_proto_msgTypes[1]
+	mi := &file_leastwise_v1_state_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +595,7 @@ func (x *PermissionUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PermissionUse.ProtoReflect.Descriptor instead.
 func (*PermissionUse) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{1}
+	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PermissionUse) GetPermission() string {
@@ -478,7 +652,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_leastwise_v1_state_proto_msgTypes[2]
+	mi := &file_leastwise_v1_state_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +664,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_state_proto_msgTypes[2]
+	mi := &file_leastwise_v1_state_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +677,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{2}
+	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Window) GetFiveMinutes() []*Bucket {
@@ -538,7 +712,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_leastwise_v1_state_proto_msgTypes[3]
+	mi := &file_leastwise_v1_state_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +724,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_state_proto_msgTypes[3]
+	mi := &file_leastwise_v1_state_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +737,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{3}
+	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Bucket) GetIndex() uint32 {
@@ -584,7 +758,7 @@ var File_leastwise_v1_state_proto protoreflect.FileDescriptor
 
 const file_leastwise_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x18leastwise/v1/state.proto\x12\fleastwise.v1\"\xbc\v\n" +
+	"\x18leastwise/v1/state.proto\x12\fleastwise.v1\"\x98\f\n" +
 	"\x0fCredentialState\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1b\n" +
 	"\tissued_at\x18\x02 \x01(\x03R\bissuedAt\x12\x1d\n" +
@@ -636,10 +810,30 @@ const file_leastwise_v1_state_proto_rawDesc = "" +
 	"issue_seen\x18& \x01(\bR\tissueSeen\x12\x19\n" +
 	"\balive_at\x18' \x01(\x03R\aaliveAt\x12\x1f\n" +
 	"\vexpiry_told\x18( \x01(\x03R\n" +
-	"expiryTold\x1a9\n" +
+	"expiryTold\x125\n" +
+	"\breported\x18) \x01(\v2\x19.leastwise.v1.ReportedUseR\breported\x12#\n" +
+	"\ruses_inferred\x18* \x01(\bR\fusesInferred\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa5\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf3\x03\n" +
+	"\vReportedUse\x12\x12\n" +
+	"\x04uses\x18\x01 \x01(\x04R\x04uses\x12\x16\n" +
+	"\x06denied\x18\x02 \x01(\x04R\x06denied\x12\x16\n" +
+	"\x06failed\x18\x03 \x01(\x04R\x06failed\x12\x19\n" +
+	"\bfirst_at\x18\x04 \x01(\x03R\afirstAt\x12\x17\n" +
+	"\alast_at\x18\x05 \x01(\x03R\x06lastAt\x12&\n" +
+	"\x0flast_success_at\x18\x06 \x01(\x03R\rlastSuccessAt\x12\x18\n" +
+	"\asampled\x18\a \x01(\bR\asampled\x125\n" +
+	"\vused_window\x18\b \x01(\v2\x14.leastwise.v1.WindowR\n" +
+	"usedWindow\x129\n" +
+	"\rdenied_window\x18\t \x01(\v2\x14.leastwise.v1.WindowR\fdeniedWindow\x129\n" +
+	"\rfailed_window\x18\n" +
+	" \x01(\v2\x14.leastwise.v1.WindowR\ffailedWindow\x12\x18\n" +
+	"\asources\x18\v \x03(\tR\asources\x12\x1f\n" +
+	"\vheard_since\x18\f \x01(\x03R\n" +
+	"heardSince\x12,\n" +
+	"\x12issuer_heard_since\x18\r \x01(\x03R\x10issuerHeardSince\x12\x14\n" +
+	"\x05forms\x18\x0e \x03(\tR\x05forms\"\xa5\x01\n" +
 	"\rPermissionUse\x12\x1e\n" +
 	"\n" +
 	"permission\x18\x01 \x01(\tR\n" +
@@ -669,27 +863,32 @@ func file_leastwise_v1_state_proto_rawDescGZIP() []byte {
 	return file_leastwise_v1_state_proto_rawDescData
 }
 
-var file_leastwise_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_leastwise_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_leastwise_v1_state_proto_goTypes = []any{
 	(*CredentialState)(nil), // 0: leastwise.v1.CredentialState
-	(*PermissionUse)(nil),   // 1: leastwise.v1.PermissionUse
-	(*Window)(nil),          // 2: leastwise.v1.Window
-	(*Bucket)(nil),          // 3: leastwise.v1.Bucket
-	nil,                     // 4: leastwise.v1.CredentialState.LabelsEntry
+	(*ReportedUse)(nil),     // 1: leastwise.v1.ReportedUse
+	(*PermissionUse)(nil),   // 2: leastwise.v1.PermissionUse
+	(*Window)(nil),          // 3: leastwise.v1.Window
+	(*Bucket)(nil),          // 4: leastwise.v1.Bucket
+	nil,                     // 5: leastwise.v1.CredentialState.LabelsEntry
 }
 var file_leastwise_v1_state_proto_depIdxs = []int32{
-	4, // 0: leastwise.v1.CredentialState.labels:type_name -> leastwise.v1.CredentialState.LabelsEntry
-	1, // 1: leastwise.v1.CredentialState.used:type_name -> leastwise.v1.PermissionUse
-	2, // 2: leastwise.v1.CredentialState.used_window:type_name -> leastwise.v1.Window
-	2, // 3: leastwise.v1.CredentialState.denied_window:type_name -> leastwise.v1.Window
-	3, // 4: leastwise.v1.Window.five_minutes:type_name -> leastwise.v1.Bucket
-	3, // 5: leastwise.v1.Window.hours:type_name -> leastwise.v1.Bucket
-	3, // 6: leastwise.v1.Window.days:type_name -> leastwise.v1.Bucket
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	5,  // 0: leastwise.v1.CredentialState.labels:type_name -> leastwise.v1.CredentialState.LabelsEntry
+	2,  // 1: leastwise.v1.CredentialState.used:type_name -> leastwise.v1.PermissionUse
+	3,  // 2: leastwise.v1.CredentialState.used_window:type_name -> leastwise.v1.Window
+	3,  // 3: leastwise.v1.CredentialState.denied_window:type_name -> leastwise.v1.Window
+	1,  // 4: leastwise.v1.CredentialState.reported:type_name -> leastwise.v1.ReportedUse
+	3,  // 5: leastwise.v1.ReportedUse.used_window:type_name -> leastwise.v1.Window
+	3,  // 6: leastwise.v1.ReportedUse.denied_window:type_name -> leastwise.v1.Window
+	3,  // 7: leastwise.v1.ReportedUse.failed_window:type_name -> leastwise.v1.Window
+	4,  // 8: leastwise.v1.Window.five_minutes:type_name -> leastwise.v1.Bucket
+	4,  // 9: leastwise.v1.Window.hours:type_name -> leastwise.v1.Bucket
+	4,  // 10: leastwise.v1.Window.days:type_name -> leastwise.v1.Bucket
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_leastwise_v1_state_proto_init() }
@@ -703,7 +902,7 @@ func file_leastwise_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_leastwise_v1_state_proto_rawDesc), len(file_leastwise_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
