@@ -39,6 +39,7 @@ ENTRYPOINT ["/collector-jwtregistry"]
 FROM component AS collector-agentusage
 COPY --from=build /src/bin/collector-agentusage /collector-agentusage
 ENTRYPOINT ["/collector-agentusage"]
+EXPOSE 4317 4318
 
 FROM component AS processor
 COPY --from=build /src/bin/processor /processor
@@ -53,3 +54,4 @@ ENTRYPOINT ["/enforcer"]
 FROM gcr.io/distroless/cc-debian12:nonroot AS leastwise
 COPY --from=build /src/bin/leastwise /leastwise
 ENTRYPOINT ["/leastwise"]
+EXPOSE 8443

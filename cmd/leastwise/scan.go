@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"time"
@@ -29,7 +28,7 @@ type scanCommand struct {
 const maxWarnings = 20
 
 func (c *scanCommand) Run(ctx context.Context) (err error) {
-	opts := scan.Options{Source: c.Source, Policies: c.Policies, Catalog: c.Catalog, Paths: c.Paths}
+	opts := scan.Options{Source: c.Source, Policies: c.Policies, Catalog: c.Catalog, Paths: c.Paths, Alone: true}
 	if c.AsOf != "" {
 		if opts.AsOf, err = time.Parse(time.RFC3339Nano, c.AsOf); err != nil {
 			return fmt.Errorf("%w: --as-of %q: not a time such as 2026-11-21T06:12:00Z", errUsage, c.AsOf)
@@ -66,6 +65,7 @@ func (c *scanCommand) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	defer report.Close()
 	if warnings > maxWarnings {
 		fmt.Fprintf(os.Stderr, "… and %d warnings more\n", warnings-maxWarnings)
 	}
@@ -85,9 +85,7 @@ func (c *scanCommand) print(report *scan.Report) error {
 	out := bufio.NewWriter(os.Stdout)
 	var err error
 	if c.Format == "json" {
-		encoder := json.NewEncoder(out)
-		encoder.SetEscapeHTML(false)
-		err = encoder.Encode(report)
+		err = report.JSON(out)
 	} else {
 		err = report.Text(out)
 	}

@@ -15,6 +15,9 @@ path "auth/token/roles" { capabilities = ["list"] }
 # know whether tokens of a role have a parent
 path "auth/token/roles/*" { capabilities = ["read"] }
 
+# know which aliases an entity has, and which are gone
+path "identity/entity-alias/id" { capabilities = ["list"] }
+
 # know what policies permit
 path "sys/policies/acl/*" { capabilities = ["read"] }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"sync"
 
 	"github.com/leastwise/leastwise/collectors/source"
 )
@@ -90,7 +91,7 @@ func hidden(name string) bool { return path.Base(name)[0] == '.' }
 // ahead reads on while what was read is worked on: unpacking takes one processor, decoding another.
 type ahead struct {
 	chunks <-chan chunk
-	free   chan<- []byte
+	free   chan []byte
 	stop   chan struct{}
 	now    chunk
 	at     int
@@ -106,11 +107,14 @@ const (
 	chunksAhead = 4
 )
 
+// chunkPool keeps chunks for the next file: logs come as thousands of small ones.
+var chunkPool = sync.Pool{New: func() any { return make([]byte, chunkBytes) }}
+
 func readAhead(r io.Reader) *ahead {
 	chunks, free := make(chan chunk, chunksAhead), make(chan []byte, chunksAhead+1)
 	a := &ahead{chunks: chunks, free: free, stop: make(chan struct{})}
 	for range chunksAhead + 1 {
-		free <- make([]byte, chunkBytes)
+		free <- chunkPool.Get().([]byte)
 	}
 	go func() {
 		defer close(chunks)
@@ -121,10 +125,7 @@ func readAhead(r io.Reader) *ahead {
 				return
 			case buf = <-free:
 			}
-			n, err := io.ReadFull(r, buf)
-			if errors.Is(err, io.ErrUnexpectedEOF) {
-				err = io.EOF
-			}
+			n, err := fill(r, buf)
 			select {
 			case <-a.stop:
 				return
@@ -136,6 +137,17 @@ func readAhead(r io.Reader) *ahead {
 		}
 	}()
 	return a
+}
+
+// fill reads until buf is full, or to an error. io.ReadFull would call a stream that was cut and one that is just short the
+// same.
+func fill(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var more int
+		more, err = r.Read(buf[n:])
+		n += more
+	}
+	return n, err
 }
 
 // Read implements io.Reader.
@@ -157,6 +169,23 @@ func (a *ahead) Read(p []byte) (int, error) {
 // Close ends the reading. The reader it reads from may be closed when chunks is drained.
 func (a *ahead) Close() {
 	close(a.stop)
-	for range a.chunks { // until the goroutine is gone
+	for c := range a.chunks { // until the goroutine is gone
+		a.giveBack(c.bytes)
+	}
+	a.giveBack(a.now.bytes)
+	a.now = chunk{err: io.ErrClosedPipe}
+	for {
+		select {
+		case buf := <-a.free:
+			a.giveBack(buf)
+		default:
+			return
+		}
+	}
+}
+
+func (a *ahead) giveBack(buf []byte) {
+	if cap(buf) >= chunkBytes {
+		chunkPool.Put(buf[:chunkBytes]) //nolint:staticcheck // a slice header more or less
 	}
 }

@@ -117,3 +117,27 @@ func TestADamagedFileIsToldAndTheOthersAreRead(t *testing.T) {
 		t.Errorf("%d dead letters, %d events, %d warnings", report.DeadLetters, report.Events, warned)
 	}
 }
+
+func TestAFileCutBetweenTwoRecordsIsTold(t *testing.T) {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	line := `{"time":"2026-05-01T10:00:00Z","type":"request","auth":{"accessor":"a1","policy_results":{"allowed":true}},` +
+		`"request":{"id":"r1","operation":"read","path":"secret/data/x","client_token_accessor":"a1"}}` + "\n"
+	if _, err := io.WriteString(w, line); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Flush(); err != nil { // all of the record is there, and the end of the stream is not
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "cut.gz")
+	if err := os.WriteFile(path, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	report, err := Run(t.Context(), Options{Paths: []string{path}, Warn: func(string, ...any) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Events != 1 || report.DeadLetters != 1 || report.Records != 2 {
+		t.Errorf("%d events, %d dead letters of %d records", report.Events, report.DeadLetters, report.Records)
+	}
+}

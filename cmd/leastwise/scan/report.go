@@ -2,9 +2,10 @@ package scan
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -15,19 +16,68 @@ import (
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
-// Report is what `leastwise scan --format json` prints.
+// Report is what `leastwise scan` found. Its lists lie on disk where they are long: they are read in order, as often as
+// needed, until Close.
 type Report struct {
-	AsOf        time.Time    `json:"as_of"`
-	Records     int          `json:"records"`
-	Events      int          `json:"events"`
-	DeadLetters int          `json:"dead_letters"`
-	Unknown     int          `json:"unknown"`
-	Inputs      []Input      `json:"inputs"`
-	Credentials []Credential `json:"credentials"`
-	Links       []Link       `json:"links"`
-	Findings    []Finding    `json:"findings"`
+	AsOf        time.Time `json:"as_of"`
+	Records     int       `json:"records"`
+	Events      int       `json:"events"`
+	DeadLetters int       `json:"dead_letters"`
+	Unknown     int       `json:"unknown"`
+	Inputs      []Input   `json:"inputs"`
 	// Conflicts are identities about which the evidence contradicts itself.
 	Conflicts []Conflict `json:"conflicts"`
+	// UnnamedUse are calls that agents log without saying with which credential.
+	UnnamedUse []UnnamedUse `json:"unnamed_use"`
+
+	// Credentials by key, Links by what they are from, Findings worst first.
+	Credentials iter.Seq2[int, Credential] `json:"-"`
+	Links       iter.Seq2[int, Link]       `json:"-"`
+	Findings    iter.Seq2[int, Finding]    `json:"-"`
+
+	credentials *rows[Credential]
+	links       *rows[Link]
+	findings    *rows[Finding]
+	worst       int // rank of the worst finding
+	summary     summary
+}
+
+func newReport(hold limits) *Report {
+	r := &Report{credentials: newRows[Credential](hold.rows), links: newRows[Link](hold.rows), findings: newRows[Finding](hold.rows),
+		worst: len(Severities) + 1, summary: summary{states: map[string]int{}}}
+	r.Credentials, r.Links, r.Findings = r.credentials.all(), r.links.all(), r.findings.all()
+	return r
+}
+
+// Close gives back the disk that the lists lie on.
+func (r *Report) Close() {
+	r.credentials.close()
+	r.links.close()
+	r.findings.close()
+}
+
+// JSON prints the report as one document, the lists one by one.
+func (r *Report) JSON(w io.Writer) error {
+	head, err := toText(r)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(head[:len(head)-1]); err != nil { // without the last bracket
+		return err
+	}
+	for _, list := range []struct {
+		name    string
+		writeTo func(io.Writer) error
+	}{{"credentials", r.credentials.writeTo}, {"links", r.links.writeTo}, {"findings", r.findings.writeTo}} {
+		if _, err := fmt.Fprintf(w, ",%q:", list.name); err != nil {
+			return err
+		}
+		if err := list.writeTo(w); err != nil {
+			return err
+		}
+	}
+	_, err = io.WriteString(w, "}\n")
+	return err
 }
 
 // Conflict is one credential, identity or label that two sides claim.
@@ -67,6 +117,7 @@ type Credential struct {
 	Owner             *string    `json:"owner"`
 	DerivedFrom       *string    `json:"derived_from"`
 	Scope             Scope      `json:"scope"`
+	Usage             *Usage     `json:"usage"` // null: no agent tells of it, and nothing is amiss
 }
 
 // Scope of a credential; from log files alone it is mostly unknown, but its policies are named.
@@ -97,24 +148,23 @@ type Finding struct {
 	Value      string `json:"value"`
 	Threshold  string `json:"threshold"`
 	Hint       string `json:"hint"`
-	Owner      string `json:"owner,omitempty"`
+	// Evidence is the sentence that the value rests on, where the value alone does not tell.
+	Evidence string `json:"evidence,omitempty"`
+	Owner    string `json:"owner,omitempty"`
+	// What the credential did.
+	Uses       uint64     `json:"uses"`
+	Denied     uint64     `json:"denied"`
+	LastUsedAt *time.Time `json:"last_used_at"`
 }
 
-func (r *Report) add(in Input) {
-	r.Inputs = append(r.Inputs, in)
-	r.Records += in.Records
-	r.Events += in.Events
-	r.DeadLetters += in.DeadLetters
-	r.Unknown += in.Unknown
-}
-
-func (r *Report) credential(e *core.Entry, asOf int64) {
+// credential reports one, what agents say of it, and what it belongs to.
+func (r *Report) credential(e *core.Entry, asOf int64, told *Usage) error {
 	id := e.ID()
 	c := Credential{Key: e.Key, Type: id.Type, Source: id.System, State: e.State(asOf).String(),
 		IssuedAt: moment(e.IssuedAt), ExpiresAt: moment(e.ExpiresAt), NeverExpires: e.NeverExpires(),
 		LastUsedAt: moment(e.LastUsedAt), Uses: e.Uses, Denied: e.Denied, DeniedPermissions: e.DeniedPermissions(),
 		DeniedSamples: e.DeniedSamples(), Identity: text(e.Principal), DerivedFrom: text(e.Parent),
-		Scope: Scope{Policies: slices.Concat([]string{}, e.Policies), Used: used(e)}}
+		Scope: Scope{Policies: slices.Concat([]string{}, e.Policies), Used: used(e)}, Usage: told}
 	if e.Match.Agent != nil {
 		c.Agent = text(e.Match.Agent.ID)
 	}
@@ -127,20 +177,33 @@ func (r *Report) credential(e *core.Entry, asOf int64) {
 			c.Scope.Permissions = &e.Scope.Permissions
 		}
 	}
-	r.Credentials = append(r.Credentials, c)
+	r.summary.add(c)
+	if err := r.credentials.add(c.Key, &c); err != nil {
+		return err
+	}
 	if e.Principal != "" {
-		r.Links = append(r.Links, Link{"issued_to", e.Key, e.Principal, "proven", "the issuer's own records name the holder"})
+		if err := r.link(Link{"issued_to", e.Key, e.Principal, "proven", "the issuer's own records name the holder"}); err != nil {
+			return err
+		}
 	}
-	if e.Parent != "" {
-		r.Links = append(r.Links, Link{"derived_from", e.Key, e.Parent, "proven", "the issuer's record of the issuance names both"})
+	if e.Parent == "" {
+		return nil
 	}
+	return r.link(Link{"derived_from", e.Key, e.Parent, "proven", "the issuer's record of the issuance names both"})
+}
+
+func (r *Report) link(l Link) error {
+	return r.links.add(l.From+"\x00"+l.Kind+"\x00"+l.To, &l)
 }
 
 // identities reports the links between identities, and what contradicts itself. That nobody answers for an identity is
 // for policies to say (unresolved_identity).
-func (r *Report) identities(g *identity.Graph) {
+func (r *Report) identities(g *identity.Graph) error {
 	for _, l := range g.Held(0) {
-		r.Links = append(r.Links, Link{strings.ToLower(l.Kind.String()), l.From, l.To, strings.ToLower(l.Confidence.String()), l.Evidence})
+		err := r.link(Link{strings.ToLower(l.Kind.String()), l.From, l.To, strings.ToLower(l.Confidence.String()), l.Evidence})
+		if err != nil {
+			return err
+		}
 	}
 	for _, f := range g.Findings(0) {
 		if f.Kind == identity.NoOwner {
@@ -152,6 +215,7 @@ func (r *Report) identities(g *identity.Graph) {
 		}
 		r.Conflicts = append(r.Conflicts, c)
 	}
+	return nil
 }
 
 func used(e *core.Entry) []string {
@@ -170,15 +234,22 @@ func used(e *core.Entry) []string {
 	return out
 }
 
-func (r *Report) decision(d *pb.Decision) {
+// decision reports the policies that a credential violates.
+func (r *Report) decision(d *pb.Decision, e *core.Entry) error {
 	for _, v := range d.Violations {
 		f := Finding{PolicyID: v.PolicyId, Credential: d.Credential, Severity: v.Severity, Reason: v.Reason,
-			Metric: v.Metric, Value: v.Value, Threshold: v.Threshold, Hint: v.Hint}
+			Metric: v.Metric, Value: v.Value, Threshold: v.Threshold, Hint: v.Hint, Evidence: v.Evidence,
+			Uses: e.Uses, Denied: e.Denied, LastUsedAt: moment(e.LastUsedAt)}
 		if owner := d.Subject.GetOwner(); owner != nil {
 			f.Owner = owner.Id
 		}
-		r.Findings = append(r.Findings, f)
+		worse := rank(f.Severity)
+		r.worst = min(r.worst, worse)
+		if err := r.findings.add(string(rune('0'+worse))+f.Credential+"\x00"+f.PolicyID+"\x00"+f.Metric, &f); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // Severities, worst first.
@@ -192,21 +263,17 @@ func rank(severity string) int {
 }
 
 // AtLeast reports whether a finding is as severe as severity or worse.
-func (r *Report) AtLeast(severity string) bool {
-	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return rank(f.Severity) <= rank(severity) })
-}
+func (r *Report) AtLeast(severity string) bool { return r.worst <= rank(severity) }
 
-func (r *Report) sort() {
-	slices.SortFunc(r.Credentials, func(a, b Credential) int { return strings.Compare(a.Key, b.Key) })
-	slices.SortFunc(r.Links, func(a, b Link) int {
-		return cmp.Or(strings.Compare(a.From, b.From), strings.Compare(a.Kind, b.Kind), strings.Compare(a.To, b.To))
-	})
-	slices.SortFunc(r.Findings, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(rank(a.Severity), rank(b.Severity)), strings.Compare(a.Credential, b.Credential),
-			strings.Compare(a.PolicyID, b.PolicyID), strings.Compare(a.Metric, b.Metric))
-	})
-	r.Inputs, r.Credentials = notNil(r.Inputs), notNil(r.Credentials)
-	r.Links, r.Findings, r.Conflicts = notNil(r.Links), notNil(r.Findings), notNil(r.Conflicts)
+// count sums up what the inputs held.
+func (r *Report) count() {
+	for _, in := range r.Inputs {
+		r.Records += in.Records
+		r.Events += in.Events
+		r.DeadLetters += in.DeadLetters
+		r.Unknown += in.Unknown
+	}
+	r.Inputs, r.Conflicts = notNil(r.Inputs), notNil(r.Conflicts)
 }
 
 // notNil makes an empty list print as [], not as null.

@@ -1,8 +1,12 @@
 // Package scan reads log files at hand and reports what stands in them: no server, no state, one command.
 //
-// It runs the pipeline's own decoder and core in process. Reading the same records again, in other files, in another
-// order or gzipped gives the same credentials and findings. Memory grows with the number of credentials and of event
-// ids, not with the length of records.
+// It runs the pipeline's own decoders and core in process. Reading the same records again, in other files, in another
+// order or gzipped gives the same credentials and findings.
+//
+// Inputs may be larger than memory: event ids, credentials and the lists of the report go to files without a name in the
+// directory of TMPDIR when they are many, and everything is as exact as in memory. What stays in memory: bytes for each
+// event id and each credential put away, the identities that hold credentials and the links between them, and a line for
+// each file.
 package scan
 
 import (
@@ -14,19 +18,15 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"github.com/leastwise/leastwise/collectors/awsiam"
 	"github.com/leastwise/leastwise/collectors/gcpaudit"
 	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/leastwise/leastwise/processor/catalog"
 	"github.com/leastwise/leastwise/processor/core"
 	"github.com/leastwise/leastwise/processor/identity"
-	"github.com/leastwise/leastwise/processor/lifecycle"
 	"github.com/leastwise/leastwise/processor/scope"
 	"github.com/leastwise/leastwise/rego"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
@@ -45,7 +45,21 @@ type Options struct {
 	Events   io.Writer // each event as a JSON line; nil for none
 	Progress func(read int64)
 	Warn     func(format string, args ...any)
+	// Alone in its process: the garbage collector is set for the scan.
+	Alone bool
+
+	hold limits // the defaults if zero
 }
+
+// limits of what memory holds before the disk is used.
+type limits struct {
+	ids         int // places for event ids, a power of two
+	credentials int
+	bytes       int // of texts kept in order
+	rows        int // bytes of a list of the report
+}
+
+var defaults = limits{ids: 1 << 20, credentials: 20_000, bytes: 1 << 20, rows: 8 << 20}
 
 // Run scans and gives the report. Errors wrapping ErrUsage are the caller's to mend.
 func Run(ctx context.Context, opts Options) (*Report, error) {
@@ -63,23 +77,17 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	s := &scanner{opts: opts, seen: map[[16]byte]struct{}{}, decoders: map[string]source.Decoder{},
-		linker: identity.NewLinker(identity.New(), identity.Options{}), grants: scope.NewGrants(), assets: gcpaudit.NewAssets("")}
-	s.core = core.New(core.Options{Grants: s.grants, Heartbeat: 365 * 24 * time.Hour, Identities: s.linker.Graph()})
-	s.linker.ClaimCatalog(cat, opts.AsOf)
-	s.core.Catalog(cat)
-	s.core.Rules(engine.Current())
-	for _, file := range files {
-		err := each(file, func(name string, content io.Reader) error {
-			input, err := s.file(ctx, name, content)
-			if err == nil {
-				s.report.add(input)
-			}
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
+	if opts.hold == (limits{}) {
+		opts.hold = defaults
+	}
+	s := newScanner(opts, cat, engine.Current())
+	defer s.close()
+	if opts.Alone {
+		s.room = makeRoom()
+		defer s.room.end()
+	}
+	if err := s.files(ctx, files, s.batch); err != nil {
+		return nil, err
 	}
 	if s.eventsOut != nil {
 		if err := s.eventsOut.Flush(); err != nil {
@@ -91,18 +99,40 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 
 type scanner struct {
 	opts      Options
-	core      *core.Core
+	catalog   *catalog.Catalog
+	rules     *rego.Set
 	linker    *identity.Linker
-	grants    *scope.Grants
+	grants    *scope.Grants // of the core
+	put       []*pb.Grant   // into grants
 	assets    *gcpaudit.Assets
-	decoders  map[string]source.Decoder
+	decoders  map[string]source.Decoder // of the sources whose records are decoded in order
+	shelf     *shelf
+	seen      *ids
+	derived   *spool // events that follow from others, not applied yet
 	read      int64
-	seen      map[[16]byte]struct{}
 	offset    int64
 	newest    int64
-	report    Report
+	report    *Report
+	usage     usageTally
 	eventsOut *bufio.Writer
 	buffer    []*pb.Event
+	room      *room
+}
+
+func newScanner(opts Options, cat *catalog.Catalog, rules *rego.Set) *scanner {
+	s := &scanner{opts: opts, catalog: cat, rules: rules, decoders: map[string]source.Decoder{}, assets: gcpaudit.NewAssets(""),
+		linker: identity.NewLinker(identity.New(), identity.Options{}), seen: newIDs(opts.hold.ids),
+		derived: newSpool(opts.hold.bytes), report: newReport(opts.hold)}
+	s.shelf = newShelf(opts.hold, s.newCore)
+	s.linker.ClaimCatalog(cat, opts.AsOf)
+	return s
+}
+
+// close gives back the disk, but for the report's.
+func (s *scanner) close() {
+	s.shelf.close()
+	s.seen.close()
+	s.derived.close()
 }
 
 // list expands directories into their regular files, sorted; hidden ones are left out.
@@ -139,106 +169,68 @@ func list(paths []string) ([]string, error) {
 	return files, nil
 }
 
-func (s *scanner) file(ctx context.Context, path string, content io.Reader) (Input, error) {
-	input := Input{Path: path, Source: s.opts.Source}
-	reader := readAhead(content)
-	defer reader.Close()
-	buffered := bufio.NewReaderSize(reader, peekBytes)
-	k, ok := kindOf(s.opts.Source)
-	if s.opts.Source == "" {
-		head, err := buffered.Peek(peekBytes)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return input, fmt.Errorf("read %s: %w", path, err)
-		}
-		if awsiam.Recognise(head) {
-			return s.snapshot(input, buffered)
-		}
-		if k, ok = guess(head); !ok {
-			s.opts.Warn("%s: not the log of a known source (known: %s); left out. Name it with --source if it is one.", path,
-				strings.Join(Sources(), ", "))
-			input.Source = "unknown"
-			return input, nil
-		}
-		s.opts.Warn("%s: taken for a log of %s", path, k.name)
-		input.Source = k.name
+// batch takes what was read of a log.
+func (s *scanner) batch(b *batch) error {
+	if b.begins != nil {
+		s.report.Inputs = append(s.report.Inputs, *b.begins)
 	}
-	if !ok {
-		return input, fmt.Errorf("%w: unknown source %q; known: %s", ErrUsage, input.Source, strings.Join(Sources(), ", "))
+	input := &Input{} // a batch of nothing
+	if n := len(s.report.Inputs); n > 0 {
+		input = &s.report.Inputs[n-1]
 	}
-	decoder := s.decoder(k)
-	records := k.records(buffered, 0)
-	for {
-		line, err := records.Next()
-		if err != nil && !errors.Is(err, io.EOF) { // damaged gzip, a disk that fails: what was read counts
-			input.Records++
-			s.deadLetter(&input, path, &source.Malformed{Reason: source.ReasonTruncated,
-				Detail: fmt.Sprintf("the file can not be read to its end (%v); the records before are counted", err)})
-			return input, nil
-		}
-		if line.Length > 0 {
-			if err := s.line(&input, decoder, path, &line); err != nil {
-				return input, err
-			}
-		}
-		if err != nil {
-			return input, nil
-		}
-		if ctx.Err() != nil {
-			return input, context.Cause(ctx)
+	for _, text := range b.warnings {
+		s.opts.Warn("%s", text)
+	}
+	input.Records += b.records
+	input.DeadLetters += b.dead
+	for _, grant := range b.grants {
+		s.grant(grant)
+	}
+	if err := s.events(input, b.events); err != nil {
+		return err
+	}
+	for _, rec := range b.raw {
+		if err := s.record(input, s.decoder(b.kind), rec); err != nil {
+			return err
 		}
 	}
-}
-
-// snapshot reads what AWS's IAM grants: no records, but the scope of those that others tell of.
-func (s *scanner) snapshot(input Input, content io.Reader) (Input, error) {
-	input.Source = "iam snapshot"
-	grants, err := awsiam.Read(content, "", time.Now())
-	if err != nil {
-		input.Records++
-		s.deadLetter(&input, input.Path, &source.Malformed{Reason: source.ReasonMalformed, Detail: err.Error()})
-		return input, nil
+	if s.read += b.read; s.opts.Progress != nil && b.read > 0 {
+		s.opts.Progress(s.read)
 	}
-	s.opts.Warn("%s: taken for a snapshot of AWS's IAM", input.Path)
-	for _, grant := range grants {
-		s.grants.Put(grant)
-	}
-	return input, nil
+	s.room.look()
+	return nil
 }
 
 // fact takes what a record says of grants.
 func (s *scanner) fact(fact *pb.Fact) {
 	if grant := fact.GetGrant(); grant != nil {
+		s.grant(grant)
+	}
+}
+
+func (s *scanner) grant(grant *pb.Grant) {
+	s.put = append(s.put, grant)
+	s.grants.Put(grant)
+}
+
+// newCore gives an empty one, which knows all grants so far and none of the scopes that were worked out for the
+// credentials of another: there may be one for each principal.
+func (s *scanner) newCore() *core.Core {
+	s.grants = scope.NewGrants()
+	for _, grant := range s.put {
 		s.grants.Put(grant)
 	}
+	return core.New(core.Options{Grants: s.grants, Heartbeat: 365 * 24 * time.Hour, Identities: s.linker.Graph()})
 }
 
 // decoder is one for all files of a source: what one file tells of a token helps to read another.
 func (s *scanner) decoder(k kind) source.Decoder {
 	d := s.decoders[k.name]
 	if d == nil {
-		d = k.decoder(s)
+		d = k.decoder(noticed{s.fact, s.assets})
 		s.decoders[k.name] = d
 	}
 	return d
-}
-
-func (s *scanner) line(input *Input, decoder source.Decoder, path string, line *source.Line) error {
-	s.read += line.End - line.Offset
-	if s.opts.Progress != nil {
-		s.opts.Progress(s.read)
-	}
-	position := path + ":" + strconv.FormatInt(line.Offset, 10)
-	if malformed := line.Malformed(); malformed != nil {
-		input.Records++
-		s.deadLetter(input, position, malformed)
-		return nil
-	}
-	return s.record(input, decoder, source.Record{Bytes: line.Bytes, Position: position})
-}
-
-func (s *scanner) deadLetter(input *Input, position string, m *source.Malformed) {
-	input.DeadLetters++
-	s.opts.Warn("%s: %s: %s", position, m.Reason, m.Detail)
 }
 
 func (s *scanner) record(input *Input, decoder source.Decoder, rec source.Record) error {
@@ -247,13 +239,18 @@ func (s *scanner) record(input *Input, decoder source.Decoder, rec source.Record
 	s.buffer, err = decoder.Decode(s.buffer[:0], rec)
 	var malformed *source.Malformed
 	if errors.As(err, &malformed) {
-		s.deadLetter(input, rec.Position, malformed)
+		input.DeadLetters++
+		s.opts.Warn("%s: %s: %s", rec.Position, malformed.Reason, malformed.Detail)
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", rec.Position, err)
 	}
-	for _, ev := range s.buffer {
+	return s.events(input, s.buffer)
+}
+
+func (s *scanner) events(input *Input, events []*pb.Event) error {
+	for _, ev := range events {
 		if ev.Kind == pb.Event_UNKNOWN {
 			input.Unknown++
 		}
@@ -265,24 +262,54 @@ func (s *scanner) record(input *Input, decoder source.Decoder, rec source.Record
 }
 
 func (s *scanner) event(input *Input, ev *pb.Event) error {
-	id := [16]byte(ev.Id)
-	_, repeated := s.seen[id]
-	s.seen[id] = struct{}{}
-	s.offset++
-	if !repeated {
+	fresh, err := s.seen.add(id(ev.Id))
+	if err != nil {
+		return err
+	}
+	e, err := s.shelf.entry(ev.Credential)
+	if err != nil {
+		return err
+	}
+	if fresh {
 		held := ""
-		if e := s.core.Entry(ev.Credential); e != nil {
+		if e != nil {
 			held = e.Principal
 		}
 		s.linker.Event(ev, held)
 	}
-	s.core.Apply(ev, s.offset, !repeated)
 	s.newest = max(s.newest, ev.OccurredAt.AsTime().UnixNano())
-	if repeated {
-		return nil
+	if err := s.apply(ev, fresh); err != nil || !fresh {
+		return err
 	}
 	input.Events++
+	s.usage.event(ev)
 	return s.write(ev)
+}
+
+// apply merges an event of a credential that the shelf was asked for just before.
+func (s *scanner) apply(ev *pb.Event, fresh bool) error {
+	s.offset++
+	if err := s.shelf.apply(ev, s.offset, fresh); err != nil {
+		return err
+	}
+	return s.follow(s.shelf.core.Derived())
+}
+
+// follow keeps the events that follow from others for later. That a credential has expired, its state says by itself.
+func (s *scanner) follow(derived []*pb.Event) error {
+	for _, ev := range derived {
+		if ev.Kind == pb.Event_EXPIRED {
+			continue
+		}
+		text, err := ev.MarshalVT()
+		if err != nil {
+			return fmt.Errorf("keep a derived event: %w", err)
+		}
+		if _, err := s.derived.put(text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var toJSON = protojson.MarshalOptions{UseProtoNames: true}
@@ -305,43 +332,4 @@ func (s *scanner) write(ev *pb.Event) error {
 		return fmt.Errorf("write events: %w", err)
 	}
 	return nil
-}
-
-// finish settles the credentials at the time of the report.
-func (s *scanner) finish(ctx context.Context) (*Report, error) {
-	asOf := s.opts.AsOf.UnixNano()
-	if s.opts.AsOf.IsZero() {
-		asOf = s.newest
-	}
-	for _, fact := range s.assets.Facts(lifecycle.Time(asOf)) {
-		s.fact(fact)
-	}
-	findings := map[string]*pb.Decision{}
-	for {
-		if err := s.core.Settle(ctx, asOf); err != nil {
-			return nil, err
-		}
-		for _, d := range s.core.Decisions() {
-			findings[d.Credential] = d
-		}
-		derived := s.core.Derived()
-		if len(derived) == 0 {
-			break
-		}
-		for _, ev := range derived {
-			id := [16]byte(ev.Id)
-			_, repeated := s.seen[id]
-			s.seen[id] = struct{}{}
-			s.offset++
-			s.core.Apply(ev, s.offset, !repeated)
-		}
-	}
-	s.report.AsOf = lifecycle.Time(asOf)
-	s.report.identities(s.linker.Graph())
-	s.core.Entries(func(e *core.Entry) { s.report.credential(e, asOf) })
-	for _, d := range findings {
-		s.report.decision(d)
-	}
-	s.report.sort()
-	return &s.report, nil
 }

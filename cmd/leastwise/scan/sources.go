@@ -13,27 +13,36 @@ import (
 	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/leastwise/leastwise/collectors/spire"
 	"github.com/leastwise/leastwise/collectors/vault"
+	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
 // kind is a source that scan reads.
 type kind struct {
 	name      string
-	decoder   func(s *scanner) source.Decoder
+	decoder   func(noticed) source.Decoder
 	records   func(r io.Reader, max int) source.Reader
 	recognise func(record []byte) bool
+	// alone: what its decoder says of a record does not depend on other records, so that files may be decoded side by side.
+	alone bool
+}
+
+// noticed takes what decoders learn besides events.
+type noticed struct {
+	fact   func(*pb.Fact)
+	assets *gcpaudit.Assets
 }
 
 // kinds in the order in which their names are told.
 var kinds = []kind{
-	{vault.System, func(*scanner) source.Decoder { return vault.NewDecoder(vault.Options{}) }, vault.Records, vault.Recognise},
-	{cloudtrail.System, func(*scanner) source.Decoder { return cloudtrail.NewDecoder(cloudtrail.Options{}) }, cloudtrail.Records, cloudtrail.Recognise},
-	{gcpaudit.System, func(s *scanner) source.Decoder {
-		return gcpaudit.NewDecoder(gcpaudit.Options{Facts: s.fact, Assets: s.assets})
-	}, gcpaudit.Records, gcpaudit.Recognise},
-	{spire.System, func(*scanner) source.Decoder { return spire.NewDecoder(spire.Options{}) }, spire.Records, spire.Recognise},
-	{certlog.System, func(*scanner) source.Decoder { return certlog.NewDecoder(certlog.Options{}) }, certlog.Records, certlog.Recognise},
-	{jwtregistry.System, func(*scanner) source.Decoder { return jwtregistry.NewDecoder(jwtregistry.Options{}) }, jwtregistry.Records, jwtregistry.Recognise},
-	{agentusage.System, func(*scanner) source.Decoder { return agentusage.NewDecoder(agentusage.Options{}) }, agentusage.Records, agentusage.Recognise},
+	{vault.System, func(noticed) source.Decoder { return vault.NewDecoder(vault.Options{}) }, vault.Records, vault.Recognise, false},
+	{cloudtrail.System, func(n noticed) source.Decoder { return cloudtrail.NewDecoder(cloudtrail.Options{Facts: n.fact}) }, cloudtrail.Records, cloudtrail.Recognise, true},
+	{gcpaudit.System, func(n noticed) source.Decoder {
+		return gcpaudit.NewDecoder(gcpaudit.Options{Facts: n.fact, Assets: n.assets})
+	}, gcpaudit.Records, gcpaudit.Recognise, false},
+	{spire.System, func(noticed) source.Decoder { return spire.NewDecoder(spire.Options{}) }, spire.Records, spire.Recognise, false},
+	{certlog.System, func(noticed) source.Decoder { return certlog.NewDecoder(certlog.Options{}) }, certlog.Records, certlog.Recognise, false},
+	{jwtregistry.System, func(noticed) source.Decoder { return jwtregistry.NewDecoder(jwtregistry.Options{}) }, jwtregistry.Records, jwtregistry.Recognise, false},
+	{agentusage.System, func(noticed) source.Decoder { return agentusage.NewDecoder(agentusage.Options{}) }, agentusage.Records, agentusage.Recognise, false},
 }
 
 // Sources are the names that --source takes.
@@ -71,7 +80,8 @@ func guess(head []byte) (best kind, ok bool) {
 				n++
 			}
 			if err != nil {
-				if errors.Is(err, io.EOF) && len(line.Bytes) > 0 && k.recognise(line.Bytes) { // the last line has no end
+				// The last line may have no end, unless the head was cut from a longer log.
+				if errors.Is(err, io.EOF) && len(line.Bytes) > 0 && len(head) < peekBytes && k.recognise(line.Bytes) {
 					n++
 				}
 				break
@@ -79,6 +89,9 @@ func guess(head []byte) (best kind, ok bool) {
 		}
 		if n > most {
 			best, most = k, n
+		}
+		if most == peekRecords {
+			break // none can know more
 		}
 	}
 	return best, most > 0

@@ -3,7 +3,6 @@ package scan
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -18,41 +17,42 @@ func (r *Report) Text(w io.Writer) error {
 	for _, in := range r.Inputs {
 		p.line("  %s (%s): %s", clean(in.Path), in.Source, plural(in.Records, "record"))
 	}
-	r.textFindings(p)
+	if err := r.textFindings(p); err != nil {
+		return err
+	}
+	r.textUsage(p)
 	r.textConflicts(p)
 	r.textAttempts(p)
 	r.textCredentials(p)
 	return p.err
 }
 
-func (r *Report) textFindings(p *printer) {
+func (r *Report) textFindings(p *printer) error {
 	p.line("")
-	if len(r.Findings) == 0 {
+	if r.findings.n == 0 {
 		p.line("FINDINGS: none of the given policies is violated.")
-		return
+		return nil
 	}
-	p.line("FINDINGS (%d), worst first", len(r.Findings))
-	byKey := map[string]*Credential{}
-	for i := range r.Credentials {
-		byKey[r.Credentials[i].Key] = &r.Credentials[i]
-	}
+	p.line("FINDINGS (%d), worst first", r.findings.n)
 	for _, f := range r.Findings {
 		p.line("")
 		p.line("  %s  %s", strings.ToUpper(f.Severity), clean(f.PolicyID))
 		p.line("    credential  %s", clean(f.Credential))
 		p.line("    why         %s is %s, threshold %s", f.Metric, f.Value, f.Threshold)
+		if f.Evidence != "" {
+			p.line("    evidence    %s", clean(f.Evidence))
+		}
 		owner := f.Owner
 		if owner == "" {
 			owner = "unknown: no catalog entry matches, so nobody can be told"
 		}
 		p.line("    owner       %s", clean(owner))
-		if c := byKey[f.Credential]; c != nil {
-			p.line("    used        %s, %s denied, last use %s", plural(int(c.Uses), "call"), count(int(c.Denied)), ago(c.LastUsedAt, r.AsOf))
-		}
+		p.line("    used        %s, %s denied, last use %s", plural(int(f.Uses), "call"), count(int(f.Denied)), ago(f.LastUsedAt, r.AsOf))
 		if f.Hint != "" {
 			p.line("    what to do  %s", clean(f.Hint))
 		}
 	}
+	return r.findings.err
 }
 
 func (r *Report) textConflicts(p *printer) {
@@ -61,60 +61,48 @@ func (r *Report) textConflicts(p *printer) {
 	}
 	p.line("")
 	p.line("CONFLICTS (%d): what the logs and the catalog say of one thing does not fit together", len(r.Conflicts))
-	for _, c := range r.Conflicts[:min(len(r.Conflicts), 20)] {
+	for _, c := range r.Conflicts[:min(len(r.Conflicts), listed)] {
 		p.line("  %s", clean(c.Why))
 	}
-	if len(r.Conflicts) > 20 {
-		p.line("  … and %d more (--format json lists all)", len(r.Conflicts)-20)
+	if len(r.Conflicts) > listed {
+		p.line("  … and %d more (--format json lists all)", len(r.Conflicts)-listed)
 	}
 }
 
 func (r *Report) textAttempts(p *printer) {
-	probing := slices.DeleteFunc(slices.Clone(r.Credentials), func(c Credential) bool { return c.Denied == 0 })
-	if len(probing) == 0 {
+	probing := &r.summary.probing
+	if probing.n == 0 {
 		return
 	}
-	slices.SortStableFunc(probing, func(a, b Credential) int { return int(b.DeniedPermissions) - int(a.DeniedPermissions) })
 	p.line("")
 	p.line("ATTEMPTS: credentials that were refused, by distinct permission")
-	for _, c := range probing[:min(len(probing), 20)] {
+	for _, c := range probing.first {
 		p.line("  %s  %d permissions in %s", clean(c.Key), c.DeniedPermissions, plural(int(c.Denied), "call"))
 		for _, sample := range c.DeniedSamples[:min(len(c.DeniedSamples), 5)] {
 			p.line("    %s", clean(sample))
 		}
 	}
-	if len(probing) > 20 {
-		p.line("  … and %d more (--format json lists all)", len(probing)-20)
+	if probing.n > listed {
+		p.line("  … and %d more (--format json lists all)", probing.n-listed)
 	}
 }
 
 func (r *Report) textCredentials(p *printer) {
-	states := map[string]int{}
-	for _, c := range r.Credentials {
-		states[c.State]++
-	}
+	states := r.summary.states
 	p.line("")
-	p.line("CREDENTIALS: %d (%d active, %d expired, %d revoked, %d of unknown lifetime)", len(r.Credentials),
+	p.line("CREDENTIALS: %d (%d active, %d expired, %d revoked, %d of unknown lifetime)", r.credentials.n,
 		states["active"], states["expired"], states["revoked"], states["unknown"])
-	active := slices.DeleteFunc(slices.Clone(r.Credentials), func(c Credential) bool { return c.State != "active" })
-	slices.SortStableFunc(active, func(a, b Credential) int { return left(b).Compare(left(a)) })
-	for _, c := range active[:min(len(active), 20)] {
+	active := &r.summary.active
+	for _, c := range active.first {
 		expires := "never expires"
 		if c.ExpiresAt != nil {
 			expires = "expires in " + span(c.ExpiresAt.Sub(r.AsOf))
 		}
 		p.line("  %s  %s, %s, last use %s", clean(c.Key), expires, plural(int(c.Uses), "use"), ago(c.LastUsedAt, r.AsOf))
 	}
-	if len(active) > 20 {
-		p.line("  … and %d more, with less time left (--format json lists all)", len(active)-20)
+	if active.n > listed {
+		p.line("  … and %d more, with less time left (--format json lists all)", active.n-listed)
 	}
-}
-
-func left(c Credential) time.Time {
-	if c.ExpiresAt == nil {
-		return time.Unix(1<<40, 0)
-	}
-	return *c.ExpiresAt
 }
 
 // printer keeps the first error of a row of prints.

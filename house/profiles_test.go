@@ -1,0 +1,100 @@
+package house
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+)
+
+// profiles are what does not run unless it is asked for.
+var profiles = map[string]string{
+	"collector-cloudtrail": "aws", "collector-gcpaudit": "gcp", "collector-certlog": "certlog", "collector-spire": "spire",
+	"collector-jwtregistry": "jwt", "collector-agentusage": "agents", "gate": "gate",
+}
+
+// argument gives the value of --name=value.
+func argument(t *testing.T, args []string, name string) string {
+	t.Helper()
+	for _, arg := range args {
+		if value, found := strings.CutPrefix(arg, "--"+name+"="); found {
+			return value
+		}
+	}
+	t.Errorf("%v has no --%s=", args, name)
+	return ""
+}
+
+func TestComposeRunsNoMoreThanItIsAskedFor(t *testing.T) {
+	all, plain := compose(t), compose(t, "none")
+	for name, s := range all.Services {
+		want := profiles[name]
+		if strings.Join(s.Profiles, " ") != want {
+			t.Errorf("%s has profiles %v, want %q", name, s.Profiles, want)
+		}
+		if _, runs := plain.Services[name]; runs != (want == "") {
+			t.Errorf("%s without any profile: runs %t", name, runs)
+		}
+		if want == "" {
+			continue
+		}
+		if _, runs := compose(t, want).Services[name]; !runs {
+			t.Errorf("--profile %s does not run %s", want, name)
+		}
+		if !strings.Contains(read(t, configFile), "--profile "+want) {
+			t.Errorf("%s does not say what --profile %s needs", configFile, want)
+		}
+	}
+	for name := range profiles {
+		if _, found := all.Services[name]; !found {
+			t.Errorf("no service %s", name)
+		}
+	}
+}
+
+// The gate is a command of leastwise. Its flags, and what they name, have to be there.
+func TestComposeRunsTheGateAsItIsCalled(t *testing.T) {
+	s := compose(t).Services["gate"]
+	if s.Build == nil || s.Build.Target != "leastwise" || !strings.HasSuffix(strings.TrimSpace(before(read(t, "Dockerfile"), "EXPOSE 8443")), `ENTRYPOINT ["/leastwise"]`) {
+		t.Error("the gate is not built as the Dockerfile's last stage is")
+	}
+	if len(s.Command) < 3 || s.Command[0] != "gate" || s.Command[1] != "serve" {
+		t.Fatalf("it runs %v", s.Command)
+	}
+	help := output(t, top(t), nil, "go", "run", "./cmd/leastwise", "gate", "serve", "--help")
+	for _, arg := range s.Command[2:] {
+		name, value, _ := strings.Cut(arg, "=")
+		if !strings.Contains(help, name+"=") {
+			t.Errorf("leastwise gate serve has no %s:\n%s", name, help)
+		}
+		if strings.HasPrefix(value, "/") && !mounted(s, value) {
+			t.Errorf("%s is not mounted", value)
+		}
+	}
+	for _, required := range regexp.MustCompile(`--[a-z-]+=FILE +[^.]*\(PEM\)`).FindAllString(help, -1) {
+		argument(t, s.Command, strings.TrimPrefix(before(required, "="), "--"))
+	}
+	if catalog := section(t, "catalog")["path"]; catalog == nil || !mounted(s, catalog.(string)) {
+		t.Errorf("it reads the catalog at %v, which is not mounted", catalog)
+	}
+	if section(t, "gate")["fail"] != "closed" {
+		t.Error("its configuration does not say that it fails closed")
+	}
+}
+
+func before(text, mark string) string {
+	head, _, _ := strings.Cut(text, mark)
+	return head
+}
+
+// section of the configuration file.
+func section(t *testing.T, name string) map[string]any {
+	t.Helper()
+	var cfg map[string]any
+	if err := yaml.Unmarshal([]byte(read(t, configFile)), &cfg); err != nil {
+		t.Fatal(err)
+	}
+	found, _ := cfg[name].(map[string]any)
+	return found
+}
