@@ -55,8 +55,10 @@ moto: ## install moto, which answers as S3, SQS and IAM do, once
 	@tools/moto.sh >/dev/null
 
 .PHONY: up
-up: build libchdb ## the whole loop on a real Vault with a fleet of agents, in this terminal
+up: build libchdb ## the whole loop on a real Vault, SPIRE and moto with a fleet of agents, in this terminal
 	@[ -n "$${LEASTWISE_VAULT:-}" ] || command -v vault >/dev/null || tools/vault.sh >/dev/null
+	@[ -n "$${LEASTWISE_MOTO:-}" ] || command -v moto_server >/dev/null || tools/moto.sh >/dev/null || echo "the demo goes on without moto" >&2
+	@[ -n "$${LEASTWISE_SPIRE:-}" ] || command -v spire-server >/dev/null || tools/spire.sh >/dev/null || echo "the demo goes on without SPIRE" >&2
 	bin/leastwise demo
 
 # go test does not see changes of files outside a test's own module; the house reads this variable so that its results
@@ -72,7 +74,7 @@ race: libchdb ## the packages in which goroutines share state, under the race de
 
 # Tests that need a real Vault, a real SPIRE or moto have that in their name, and skip where it is not there.
 .PHONY: e2e
-e2e: build libchdb vault spire moto ## tests against the real Vault and SPIRE and moto, then the demo until every ladder has ended
+e2e: build libchdb vault spire moto ## tests against the real Vault and SPIRE and moto, then the demo until all is as expected
 	export LEASTWISE_VAULT=$${LEASTWISE_VAULT:-$$(tools/vault.sh)} LEASTWISE_SPIRE=$${LEASTWISE_SPIRE:-$$(tools/spire.sh)} LEASTWISE_MOTO=$${LEASTWISE_MOTO:-$$(tools/moto.sh)}
 	$(GO) test -json -count=1 -p 1 -run 'RealVault|RealSPIRE|Moto' $(PACKAGES) | $(SUMMARY)
 	bin/leastwise demo --once

@@ -10,7 +10,7 @@ import (
 )
 
 type demoCommand struct {
-	Once             bool          `help:"End when every ladder has reached its expected end (exit 0), print one JSON line a step."`
+	Once             bool          `help:"End when every ladder has reached its expected end and who and gate have answered as expected (exit 0), print one JSON line a step."`
 	Limit            time.Duration `help:"How long --once waits before it gives up (exit 1)." default:"3m"`
 	Dir              string        `help:"Where the demo keeps its files (default: a new temporary directory)." placeholder:"DIR"`
 	Seed             uint64        `help:"Seed of what the agents leave to chance." default:"1"`

@@ -80,7 +80,7 @@ func (f *gateFlags) open(ctx context.Context, namespace string, log *slog.Logger
 		}
 		switch err := o.attach(ctx, f.Config, *cfg.Kafka, log); {
 		case err == nil:
-			opts.Graph = gate.Graph{Read: o.live.Graph}
+			opts.Graph, opts.Noticed = gate.Graph{Read: o.live.Graph}, o.live.Noticed
 		case errors.Is(err, allinone.ErrNotRunning):
 			opts.Graph = gate.Graph{Read: func(context.Context) (*identity.Graph, error) { return nil, err }}
 		default:

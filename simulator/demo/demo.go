@@ -1,5 +1,5 @@
-// Package demo holds what the demo's site has written down: the policies, scaled so that a day passes in Day, and the
-// catalog of its agents and owners. The agents themselves are those of package fleet.
+// Package demo holds what the demo's site has written down: the policies, scaled so that a day passes in Day, the catalog
+// of its agents and owners, and manifests of two agents for the gate. The agents themselves are those of package fleet.
 package demo
 
 import (
@@ -19,6 +19,9 @@ const Day = fleet.DefaultDay
 const (
 	PoliciesDir = "policies"
 	CatalogFile = "catalog.yaml"
+	// Manifests of Kubernetes: one of an agent as it should be, one that is mislabelled on purpose.
+	ManifestFile            = "manifests/steady.yaml"
+	MislabelledManifestFile = "manifests/mislabelled.yaml"
 )
 
 // The policies' ids.
@@ -36,7 +39,7 @@ const (
 
 // FS holds the files, for reading without a directory.
 //
-//go:embed policies/*.yaml catalog.yaml
+//go:embed policies/*.yaml manifests/*.yaml catalog.yaml
 var FS embed.FS
 
 // Write puts the files into a directory, for components that read and watch paths. What is there is overwritten.
@@ -56,7 +59,7 @@ func Write(dir string) error {
 		return os.WriteFile(to, content, 0o600)
 	})
 	if err != nil {
-		return fmt.Errorf("write the demo's policies and catalog to %s: %w", dir, err)
+		return fmt.Errorf("write the demo's policies, catalog and manifests to %s: %w", dir, err)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/leastwise/leastwise/processor/catalog"
 	"github.com/leastwise/leastwise/rego"
 	"github.com/leastwise/leastwise/simulator/fleet"
+	"github.com/leastwise/leastwise/simulator/sources"
 )
 
 func written(t *testing.T) string {
@@ -167,6 +168,24 @@ func TestCatalogKnowsEveryAgentButTheOwnerlessOne(t *testing.T) {
 		perHour := fleet.SteadyCallsPerDay * float64(time.Hour/Day)
 		if agent.ID == fleet.Steady && agent.ExpectedPerHour != perHour {
 			t.Errorf("%v calls an hour are expected of the steady agent, which makes %v", agent.ExpectedPerHour, perHour)
+		}
+	}
+}
+
+func TestCatalogTiesEveryNameOfTheSteadyAgent(t *testing.T) {
+	c, err := catalog.Load(filepath.Join(written(t), CatalogFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, principal := range []string{
+		"spiffe/" + sources.TrustDomain + "/id/" + sources.SPIFFEID,
+		"aws/123456789012/role/" + sources.RoleARN,
+		"agent/global/agent/" + fleet.SteadyID,
+		"kubernetes/default/serviceaccount/system:serviceaccount:reports:steady",
+	} {
+		claims := c.Claims(catalog.Query{Principal: principal})
+		if len(claims) != 1 || claims[0].Agent.ID != fleet.Steady {
+			t.Errorf("%s is claimed by %v, want the steady agent alone", principal, claims)
 		}
 	}
 }

@@ -18,6 +18,9 @@ const (
 	DiagnosticChild = "diagnostic/child"
 )
 
+// SteadyID is the steady agent's own id, which it logs, and which issuers keep with what they give it.
+const SteadyID = "3f6c1d0a-52b1-4b0e-9d3e-7a1c5e0b9f42"
+
 // End is where an agent's ladder is expected to end.
 type End string
 

@@ -103,7 +103,7 @@ func diagnostic(ctx context.Context, s *Session) error {
 	if err := s.login(ctx); err != nil {
 		return err
 	}
-	child, err := s.site.session(DiagnosticChild, 1<<32, RunOptions{Seed: s.rand.Uint64()}, s.emit)
+	child, err := s.site.session(DiagnosticChild, 1<<32, RunOptions{Seed: s.rand.Uint64(), Called: s.called}, s.emit)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,7 @@ path "auth/token/accessors"       { capabilities = ["list", "sudo"] }
 path "auth/token/lookup-accessor" { capabilities = ["update"] }
 path "auth/token/roles"           { capabilities = ["list"] }
 path "auth/token/roles/*"         { capabilities = ["read"] }
+path "identity/entity-alias/id"   { capabilities = ["list"] }
 path "sys/policies/acl"           { capabilities = ["list"] }
 path "sys/policies/acl/*"         { capabilities = ["read"] }
 path "sys/leases/lookup/*"        { capabilities = ["list", "sudo"] }

@@ -50,3 +50,14 @@ type Calls struct {
 	// Unanswered never got one: Vault was away.
 	Unanswered uint64
 }
+
+// Call is one call that Vault answered, as the agent knows it.
+type Call struct {
+	Agent string
+	// Credential is as in Report.
+	Credential string
+	// Method and Path of the request, without /v1/; Status of the answer, where all that went through is 200.
+	Method, Path string
+	Status       int
+	Began, Ended time.Time
+}

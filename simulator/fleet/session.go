@@ -27,6 +27,9 @@ type RunOptions struct {
 	DeliveryDir string
 	// Report is called for every report, one at a time; it must not block for long, since the agents wait for it.
 	Report func(Report)
+	// Called is called after every answered call that an agent made with its token, by several agents at once; nil: nobody
+	// wants to know. It must not block.
+	Called func(Call)
 	// Agents to run; nil: Agents().
 	Agents []Agent
 }
@@ -78,6 +81,7 @@ type Session struct {
 	rand     *rand.Rand
 	delivery string
 	emit     func(Report)
+	called   func(Call)
 
 	accessor   string
 	credential string
@@ -94,8 +98,11 @@ func (s *Site) session(name string, stream uint64, opts RunOptions, emit func(Re
 	if err != nil {
 		return nil, err
 	}
+	if opts.Called == nil {
+		opts.Called = func(Call) {}
+	}
 	return &Session{
-		name: name, site: s, client: client, delivery: opts.DeliveryDir, emit: emit,
+		name: name, site: s, client: client, delivery: opts.DeliveryDir, emit: emit, called: opts.Called,
 		rand: rand.New(rand.NewPCG(opts.Seed, stream)),
 	}, nil
 }
@@ -166,15 +173,23 @@ func (s *Session) write(ctx context.Context, path string, data map[string]any) e
 // call makes one call with the session's token and counts its answer. Being denied is not an error: it is what some
 // agents are for. It returns errLost when Vault refused the token itself, and the context's error.
 func (s *Session) call(ctx context.Context, method, path string, data map[string]any) error {
+	began := time.Now()
 	err := s.ask(ctx, method, path, data)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err() // cut off by the fleet's end: neither allowed nor refused
 	}
 	response := (*api.ResponseError)(nil)
+	if err == nil || errors.As(err, &response) {
+		status := http.StatusOK
+		if err != nil {
+			status = response.StatusCode
+		}
+		s.called(Call{Agent: s.name, Credential: s.credential, Method: method, Path: path, Status: status, Began: began, Ended: time.Now()})
+	}
 	switch {
 	case err == nil:
 		s.calls.OK++
-	case !errors.As(err, &response):
+	case response == nil:
 		s.calls.Unanswered++
 	case gone(response):
 		s.alive = false

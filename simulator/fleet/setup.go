@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -188,7 +189,11 @@ func (s *Site) makeAgents(ctx context.Context) error {
 			"token_policies": a.tokenPolicies, "token_no_default_policy": true,
 			"token_ttl": seconds(a.ttl), "token_max_ttl": seconds(a.maxTTL),
 		}
-		if err := s.makeRole(ctx, a.name, role); err != nil {
+		meta := map[string]string{}
+		if a.name == Steady {
+			meta["agent_id"] = SteadyID
+		}
+		if err := s.makeRole(ctx, a.name, role, meta); err != nil {
 			return err
 		}
 	}
@@ -216,7 +221,7 @@ func (s *Site) makeProduct(ctx context.Context, opts SetupOptions) error {
 		if _, err := s.write(ctx, "sys/policies/acl/"+p.policyName, map[string]any{"policy": p.policy}); err != nil {
 			return err
 		}
-		if err := s.makeRole(ctx, p.name, map[string]any{"token_policies": []string{p.policyName}, "token_ttl": "1h", "token_max_ttl": "24h"}); err != nil {
+		if err := s.makeRole(ctx, p.name, map[string]any{"token_policies": []string{p.policyName}, "token_ttl": "1h", "token_max_ttl": "24h"}, map[string]string{}); err != nil {
 			return err
 		}
 		*p.files = AppRoleFiles{
@@ -236,7 +241,8 @@ func (s *Site) makeProduct(ctx context.Context, opts SetupOptions) error {
 }
 
 // makeRole makes an AppRole and the entity its logins belong to, both of that name, and keeps the role's credentials.
-func (s *Site) makeRole(ctx context.Context, name string, role map[string]any) error {
+// Vault keeps meta with the secret id, and says it of every token that is taken with it.
+func (s *Site) makeRole(ctx context.Context, name string, role map[string]any, meta map[string]string) error {
 	if _, err := s.write(ctx, "auth/approle/role/"+name, role); err != nil {
 		return err
 	}
@@ -244,7 +250,11 @@ func (s *Site) makeRole(ctx context.Context, name string, role map[string]any) e
 	if err != nil {
 		return fmt.Errorf("read the role id of %s: %w", name, err)
 	}
-	secret, err := s.write(ctx, "auth/approle/role/"+name+"/secret-id", nil)
+	kept, err := json.Marshal(meta)
+	if err != nil {
+		return fmt.Errorf("role %s: %w", name, err)
+	}
+	secret, err := s.write(ctx, "auth/approle/role/"+name+"/secret-id", map[string]any{"metadata": string(kept)})
 	if err != nil {
 		return err
 	}

@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/leastwise/leastwise/simulator/child"
 )
 
 // Agent is a running SPIRE agent. Its workloads are attested by their Unix user.
 type Agent struct {
-	*process
+	*child.Process
 	// Socket is the Workload API: unix:///...
 	Socket string
 	// ID is the agent's own SPIFFE ID.
@@ -64,22 +66,22 @@ plugins {
 	if err := errors.Join(os.WriteFile(file, []byte(config), 0o600), os.WriteFile(filepath.Join(dir, "token"), []byte(token.Value), 0o600)); err != nil {
 		return nil, fmt.Errorf("write the agent's configuration: %w", err)
 	}
-	p, err := launch("spire-agent", s.bin.Agent, dir, "run", "-config", file)
+	p, err := child.Launch("spire-agent", s.bin.Agent, dir, nil, "run", "-config", file)
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{process: p, Socket: "unix://" + socket, ID: "spiffe://" + s.TrustDomain + "/spire/agent/join_token/" + token.Value, bin: s.bin}
+	a := &Agent{Process: p, Socket: "unix://" + socket, ID: "spiffe://" + s.TrustDomain + "/spire/agent/join_token/" + token.Value, bin: s.bin}
 	s.mu.Lock()
 	s.agents = append(s.agents, a)
 	s.mu.Unlock()
-	ready := func() bool {
+	ready := func(ctx context.Context) bool {
 		_, err := run(ctx, s.bin.Agent, "healthcheck", "-socketPath", socket)
 		return err == nil
 	}
-	if err := wait(ctx, p, ready); err != nil {
+	if err := p.WaitReady(ctx, ready); err != nil {
 		a.Stop()
 		if log, readErr := os.ReadFile(filepath.Join(dir, "agent.log")); readErr == nil {
-			err = fmt.Errorf("%w; its log ends: %s", err, log[max(0, len(log)-tailBytes):])
+			err = fmt.Errorf("%w; its log ends: %s", err, log[max(0, len(log)-child.TailBytes):])
 		}
 		return nil, err
 	}
@@ -92,4 +94,4 @@ func (a *Agent) Fetch(ctx context.Context, kind string, flags ...string) ([]byte
 }
 
 // Stop ends the agent and waits until it has ended.
-func (a *Agent) Stop() { a.end() }
+func (a *Agent) Stop() { a.End() }

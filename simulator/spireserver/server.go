@@ -20,14 +20,12 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
+
+	"github.com/leastwise/leastwise/simulator/child"
 )
 
-const (
-	readyWithin = 30 * time.Second
-	// A port found free may be taken before SPIRE binds it: then another one is tried.
-	portAttempts = 3
-)
+// A port found free may be taken before SPIRE binds it: then another one is tried.
+const portAttempts = 3
 
 // Options of a server. The zero value is a server of example.org in a temporary directory, with debug and JSON.
 type Options struct {
@@ -47,7 +45,7 @@ type Options struct {
 
 // Server is a running SPIRE server.
 type Server struct {
-	*process
+	*child.Process
 	// Socket is the admin API: unix:///...
 	Socket string
 	// Addr is HOST:PORT of the API that agents use.
@@ -116,7 +114,7 @@ func start(ctx context.Context, opts Options) (*Server, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "data"), 0o700); err != nil {
 		return nil, fmt.Errorf("make spire's directory: %w", err)
 	}
-	addr, err := freePort()
+	addr, err := child.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -149,43 +147,23 @@ plugins {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, fmt.Errorf("write spire's configuration: %w", err)
 	}
-	p, err := launch("spire-server", opts.Binaries.Server, dir, "run", "-config", file)
+	p, err := child.Launch("spire-server", opts.Binaries.Server, dir, nil, "run", "-config", file)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{process: p, Socket: "unix://" + socket, Addr: addr, LogFile: opts.LogFile, TrustDomain: opts.TrustDomain,
+	s := &Server{Process: p, Socket: "unix://" + socket, Addr: addr, LogFile: opts.LogFile, TrustDomain: opts.TrustDomain,
 		bin: opts.Binaries, dir: dir}
-	ready := func() bool {
+	ready := func(ctx context.Context) bool {
 		out, err := s.Admin(ctx, "healthcheck")
 		return err == nil && strings.Contains(string(out), "healthy")
 	}
-	if err := wait(ctx, p, ready); err != nil {
+	if err := p.WaitReady(ctx, ready); err != nil {
 		if log, readErr := os.ReadFile(opts.LogFile); readErr == nil && strings.Contains(string(log), "address already in use") {
 			err = fmt.Errorf("spire on %s: %w", addr, syscall.EADDRINUSE)
 		}
 		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
-}
-
-// wait polls until the program is ready, has ended, or too much time has passed.
-func wait(ctx context.Context, p *process, ready func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, readyWithin)
-	defer cancel()
-	poll := time.NewTicker(100 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		if p.Alive() && ready() {
-			return nil
-		}
-		select {
-		case <-p.exited:
-			return p.why()
-		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready: %w: %s", p.name, ctx.Err(), &p.last)
-		case <-poll.C:
-		}
-	}
 }
 
 // Admin runs a command of spire-server against the admin socket, such as Admin(ctx, "entry", "create", ...).
@@ -233,7 +211,7 @@ func (s *Server) Stop() error {
 		for _, a := range agents {
 			a.Stop()
 		}
-		s.end()
+		s.End()
 		if s.removeDir != "" {
 			if err := os.RemoveAll(s.removeDir); err != nil {
 				s.err = fmt.Errorf("remove spire's directory: %w", err)
@@ -241,16 +219,4 @@ func (s *Server) Stop() error {
 		}
 	})
 	return s.err
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a loopback port for spire: %w", err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		return "", fmt.Errorf("free the loopback port %s: %w", addr, err)
-	}
-	return addr, nil
 }

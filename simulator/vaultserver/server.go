@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -26,6 +25,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/leastwise/leastwise/simulator/child"
 )
 
 const (
@@ -108,7 +109,7 @@ func start(ctx context.Context, opts Options) (*Server, error) {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return nil, fmt.Errorf("make vault's home: %w", err)
 	}
-	listen, err := freePort()
+	listen, err := child.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +127,7 @@ func start(ctx context.Context, opts Options) (*Server, error) {
 	cmd.Dir = home
 	cmd.Stdout = nil // the banner: root token and unseal key
 	cmd.Stderr = s.tail
-	cmd.SysProcAttr = childAttributes()
+	cmd.SysProcAttr = child.Attributes()
 
 	started := make(chan error, 1)
 	go func() {
@@ -234,18 +235,6 @@ func (s *Server) Stop() error {
 		}
 	})
 	return s.stopErr
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a loopback port for vault: %w", err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		return "", fmt.Errorf("free the loopback port %s: %w", addr, err)
-	}
-	return addr, nil
 }
 
 func newToken() string {

@@ -17,6 +17,8 @@ import (
 	"github.com/leastwise/leastwise/internal/daemon"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 	site "github.com/leastwise/leastwise/simulator/demo"
+	"github.com/leastwise/leastwise/simulator/fleet"
+	"github.com/leastwise/leastwise/simulator/sources"
 )
 
 // board is what the reader sees: JSON lines with Once, otherwise a table that is drawn anew with the latest steps
@@ -28,9 +30,11 @@ type board struct {
 	out   io.Writer
 	head  []string // what was said at the start; guarded by mu
 	lines []string // the latest steps; guarded by mu
+	foot  []string // what was found in the end; guarded by mu
 }
 
-const shownSteps = 14
+// How many of the latest steps are shown: fewer once there is something below them.
+const shownSteps, shownStepsAtTheEnd = 14, 3
 
 func newBoard(opts Options) *board {
 	live := false
@@ -54,9 +58,28 @@ func (b *board) say(format string, args ...any) {
 	b.head = append(b.head, fmt.Sprintf(format, args...))
 }
 
-func (b *board) intro(opts Options, listen string) {
+// block tells what was found: not with Once, which has a step for it.
+func (b *board) block(lines ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.once:
+	case b.live:
+		b.foot = append(append(b.foot, ""), lines...)
+	default:
+		fmt.Fprintf(b.out, "\n%s\n", strings.Join(lines, "\n"))
+	}
+}
+
+func (b *board) intro(opts Options, listen string, s *sources.Sources) {
+	b.tellSources(s)
 	b.say("Six agents work on a real Vault. Time is scaled: a day of the policies passes in %s.", site.Day)
 	b.say("Two of them hold too much for too long: their owners are told, and %s later the tokens are revoked.", 6*time.Second)
+	b.say("One, %q, also lives in %s, and keeps a log of its own (OTLP): in the end you see", fleet.Steady, inWords(s))
+	b.say("that all of it is one identity, whose it is and why, and how the gate judges two manifests.")
+	for _, l := range s.LeftOut {
+		b.say("  left out              %s: %s", l.Source, l.Why)
+	}
 	b.say("  policies and catalog  %s", filepath.Join(opts.Dir, "site"))
 	b.say("  audit log of Vault    %s", filepath.Join(opts.Dir, "vault"))
 	b.say("  log of Leastwise      %s", filepath.Join(opts.Dir, "leastwise.log"))
@@ -89,6 +112,9 @@ func (b *board) step(step, agent string, fields ...any) {
 		fmt.Fprintf(b.out, "%s\n", text)
 		return
 	}
+	if step == "who" || step == "gate" {
+		return // shown as a block
+	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s  %-11s %s", now.Format("15:04:05.0"), agent, strings.ReplaceAll(step, "_", " "))
 	for i := 0; i+1 < len(fields); i += 2 {
@@ -101,9 +127,11 @@ func (b *board) step(step, agent string, fields ...any) {
 		return
 	}
 	b.lines = append(b.lines, text.String())
-	if len(b.lines) > shownSteps {
-		b.lines = b.lines[len(b.lines)-shownSteps:]
+	shown := shownSteps
+	if len(b.foot) > 0 {
+		shown = shownStepsAtTheEnd
 	}
+	b.lines = b.lines[max(0, len(b.lines)-shown):]
 }
 
 // row is one agent on the board.
@@ -150,7 +178,8 @@ func (b *board) draw(rows []row) {
 	for _, r := range rows {
 		lines = append(lines, fmt.Sprintf("%-12s %-62s %s", r.agent, r.where, r.detail))
 	}
-	lines = append(append(append(lines, ""), b.lines...), "", "Ctrl-C ends the demo.")
+	lines = append(append(append(lines, ""), b.lines...), b.foot...)
+	lines = append(lines, "", "Ctrl-C ends the demo.")
 	lines = lines[max(0, len(lines)-height+1):]
 	var text strings.Builder
 	text.WriteString("\x1b[H") // home; each line then clears the rest of its row

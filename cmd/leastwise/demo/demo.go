@@ -1,6 +1,7 @@
 // Package demo shows the whole loop on a real Vault: a fleet of agents, some of which hold too much for too long, and
 // Leastwise finding them, telling their owners, waiting out the grace period, revoking at Vault, and giving back a
-// credential with the scope that was used.
+// credential with the scope that was used. One of the agents lives in other sources too: the demo ends with who it is,
+// over all of them, and with the gate's word on two agents' manifests.
 package demo
 
 import (
@@ -23,12 +24,12 @@ import (
 	"github.com/leastwise/leastwise/processor"
 	site "github.com/leastwise/leastwise/simulator/demo"
 	"github.com/leastwise/leastwise/simulator/fleet"
-	"github.com/leastwise/leastwise/simulator/vaultserver"
 )
 
 // Options of a demo.
 type Options struct {
-	// Once ends after every ladder has reached its expected end, and prints one JSON line a step.
+	// Once ends after every ladder has reached its expected end, the sources agree on who the steady agent is, and the
+	// gate has answered; it prints one JSON line a step.
 	Once bool
 	// Limit is how long Once waits at the most.
 	Limit time.Duration
@@ -39,8 +40,8 @@ type Options struct {
 	Listen, ClickHouseListen string
 }
 
-// Run runs the demo until ctx ends, or with Once until every agent is where it is expected to be. With Once the error
-// names each agent that is not there in time.
+// Run runs the demo until ctx ends, or with Once until all is as it is expected to be. With Once the error names each
+// agent that is not where it should be in time, or what is wrong with the identity or the gate's answer.
 func Run(ctx context.Context, opts Options) error {
 	board := newBoard(opts)
 	logFile, err := os.OpenFile(filepath.Join(opts.Dir, "leastwise.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -48,18 +49,25 @@ func Run(ctx context.Context, opts Options) error {
 		return fmt.Errorf("open the log: %w", err)
 	}
 	defer logFile.Close()
-
-	board.say("starting a Vault server (%s) …", vaultserver.Version)
-	server, err := vaultserver.Start(ctx, vaultserver.Options{Dir: filepath.Join(opts.Dir, "vault")})
-	if err != nil {
-		return err
+	if board.live {
+		restore, err := divertStderr(filepath.Join(opts.Dir, "stderr.log"))
+		if err != nil {
+			return err
+		}
+		defer restore()
 	}
-	defer server.Stop()
+
+	servers, err := startServers(ctx, opts, board)
+	if err != nil {
+		return unlessEnded(ctx, err)
+	}
+	defer servers.stop()
+	server := servers.vault
 	vault, err := fleet.Setup(ctx, fleet.SetupOptions{Addr: server.Addr, RootToken: server.RootToken, AuditFile: server.AuditFile,
 		Dir: filepath.Join(opts.Dir, "approle"), Day: site.Day,
 		EnforcerPolicy: ""})
 	if err != nil {
-		return fmt.Errorf("set up the demo's Vault: %w", err)
+		return unlessEnded(ctx, fmt.Errorf("set up the demo's Vault: %w", err))
 	}
 	if err := site.Write(filepath.Join(opts.Dir, "site")); err != nil {
 		return err
@@ -71,8 +79,11 @@ func Run(ctx context.Context, opts Options) error {
 	if err := os.MkdirAll(cfg.Enforcer.Vault[0].Reissue.Directory, 0o700); err != nil {
 		return fmt.Errorf("make the delivery directory: %w", err)
 	}
-	watch := newWatcher(board, vault, opts)
-	board.intro(opts, env.Listen)
+	if err := collect(&cfg, servers.sources); err != nil {
+		return fmt.Errorf("collect from the demo's sources: %w", err)
+	}
+	watch := newWatcher(board, vault, servers.sources, opts)
+	board.intro(opts, env.Listen, servers.sources)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -94,6 +105,14 @@ func Run(ctx context.Context, opts Options) error {
 	default:
 		return cause
 	}
+}
+
+// unlessEnded is err, or nothing if the reader has ended the demo, which cuts off whatever is being done.
+func unlessEnded(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // Config is that of `leastwise up` for a Vault that fleet.Setup has made, with a day scaled to site.Day. Of opts it takes

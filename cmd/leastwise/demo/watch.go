@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,15 +17,17 @@ import (
 	"github.com/leastwise/leastwise/schemas"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 	"github.com/leastwise/leastwise/simulator/fleet"
+	"github.com/leastwise/leastwise/simulator/sources"
 )
 
-var errReached = errors.New("every ladder has reached its expected end")
+var errReached = errors.New("all is as it was expected")
 
 // watcher follows agents and journal, tells the board, and knows when everybody is where they are expected to be.
 type watcher struct {
-	board *board
-	vault *fleet.Site
-	opts  Options
+	board   *board
+	vault   *fleet.Site
+	sources *sources.Sources
+	opts    Options
 
 	mu     sync.Mutex
 	agents map[string]*seen  // by agent; guarded by mu
@@ -46,8 +47,8 @@ type seen struct {
 	closed   *pb.LadderState
 }
 
-func newWatcher(b *board, vault *fleet.Site, opts Options) *watcher {
-	w := &watcher{board: b, vault: vault, opts: opts, agents: map[string]*seen{}, holder: map[string]string{}}
+func newWatcher(b *board, vault *fleet.Site, others *sources.Sources, opts Options) *watcher {
+	w := &watcher{board: b, vault: vault, sources: others, opts: opts, agents: map[string]*seen{}, holder: map[string]string{}}
 	for _, agent := range fleet.Agents() {
 		w.agents[agent.Name] = &seen{agent: agent}
 	}
@@ -63,7 +64,11 @@ func (w *watcher) run(ctx context.Context, engines *allinone.Engines) error {
 		func(ctx context.Context) error {
 			stop := context.AfterFunc(ctx, stopFleet)
 			defer stop()
-			err := w.vault.Run(fleetCtx, fleet.RunOptions{Seed: w.opts.Seed, DeliveryDir: deliveryDir(w.opts), Report: w.report})
+			err := daemon.Together(fleetCtx,
+				func(ctx context.Context) error {
+					return w.vault.Run(ctx, fleet.RunOptions{Seed: w.opts.Seed, DeliveryDir: deliveryDir(w.opts), Report: w.report, Called: w.sources.Called})
+				},
+				func(ctx context.Context) error { return w.sources.Run(ctx, w.took) })
 			if err != nil {
 				return fmt.Errorf("fleet: %w", err)
 			}
@@ -104,12 +109,20 @@ func (w *watcher) report(r fleet.Report) {
 	}
 	switch r.Event {
 	case fleet.LoggedIn:
-		w.board.step("issued", name, "credential", r.Credential)
+		w.board.step("issued", name, "source", sources.Vault, "credential", r.Credential)
+		if name == fleet.Steady {
+			w.sources.Took(r.Credential)
+		}
 	case fleet.Lost:
 		w.board.step("agent_lost_credential", name, "credential", r.Credential)
 	case fleet.Reissued:
 		w.board.step("agent_took_new_credential", name, "credential", r.Credential)
 	}
+}
+
+// took tells of a credential that the steady agent took elsewhere than at Vault.
+func (w *watcher) took(source, key string) {
+	w.board.step("issued", fleet.Steady, "source", source, "credential", key)
 }
 
 // agentOf finds the agent behind a credential; mu is held.
@@ -237,6 +250,12 @@ func (w *watcher) waitForEnds(ctx context.Context, engines *allinone.Engines, st
 	}
 	w.board.step("all_ends_reached", "")
 	if !w.opts.Once {
+		if err := w.whoUntil(ctx, engines, time.Time{}); err != nil || ctx.Err() != nil {
+			return err
+		}
+		if err := w.askGate(ctx, engines); err != nil {
+			return err
+		}
 		<-ctx.Done()
 		return nil
 	}
@@ -246,113 +265,18 @@ func (w *watcher) waitForEnds(ctx context.Context, engines *allinone.Engines, st
 	case <-ctx.Done():
 		return nil
 	}
-	return w.compareCounts(ctx, engines, deadline)
-}
-
-// missing names what is not as expected yet.
-func (w *watcher) missing(ctx context.Context) []string {
-	w.mu.Lock()
-	agents := make([]seen, 0, len(w.agents))
-	for _, a := range w.agents {
-		agents = append(agents, *a)
-	}
-	w.mu.Unlock()
-	slices.SortFunc(agents, func(a, b seen) int { return strings.Compare(a.agent.Name, b.agent.Name) })
-	var out []string
-	for i := range agents {
-		if why := w.missingOf(ctx, &agents[i]); why != "" {
-			out = append(out, agents[i].agent.Name+": "+why)
+	// The agents hold what they held last: all of it comes to be known.
+	for _, end := range []func() error{
+		func() error { return w.compareCounts(ctx, engines, deadline) },
+		func() error { return w.whoUntil(ctx, engines, deadline) },
+		func() error { return w.askGate(ctx, engines) },
+	} {
+		if err := end(); err != nil || ctx.Err() != nil {
+			return err
 		}
 	}
-	return out
-}
-
-// wantCalls is how many calls an agent must have made with its new credential, all of them let through.
-const wantCalls = 5
-
-func (w *watcher) missingOf(ctx context.Context, a *seen) string {
-	state := pb.LadderState_NONE
-	if a.ladder != nil {
-		state = a.ladder.State
-	}
-	expect := func(want pb.LadderState_State, alive bool) string {
-		if state != want {
-			return fmt.Sprintf("is %s, expected %s", state, want)
-		}
-		return w.checkAlive(ctx, a.accessor, alive)
-	}
-	switch a.agent.End {
-	case fleet.EndUntouched:
-		if state != pb.LadderState_NONE {
-			return fmt.Sprintf("is %s, expected no ladder", state)
-		}
-		if a.report.Calls.OK < wantCalls {
-			return "has made few calls"
-		}
-	case fleet.EndNotified:
-		return expect(pb.LadderState_NOTIFIED, true)
-	case fleet.EndExempted:
-		return expect(pb.LadderState_EXEMPTED, true)
-	case fleet.EndEscalated:
-		return expect(pb.LadderState_ESCALATED, true)
-	case fleet.EndReissued:
-		switch {
-		case a.closed == nil:
-			return fmt.Sprintf("is %s, expected a re-issue and CLOSED", state)
-		case a.closed.SeenInLogAt == nil:
-			return "the revocation did not come back in the audit log"
-		case a.closed.Reissue.GrantedAfter > a.closed.Reissue.GrantedBefore,
-			a.agent.Name == fleet.Ingest && a.closed.Reissue.GrantedAfter == a.closed.Reissue.GrantedBefore: // the over-broad one
-			return fmt.Sprintf("was given %d permissions, had %d", a.closed.Reissue.GrantedAfter, a.closed.Reissue.GrantedBefore)
-		case a.delivered == nil || a.delivered.Calls.OK < wantCalls:
-			return "has not gone on with its new credential"
-		case a.delivered.Calls.Denied+a.delivered.Calls.Failed > 0:
-			return fmt.Sprintf("with its new credential %d calls were denied and %d failed", a.delivered.Calls.Denied, a.delivered.Calls.Failed)
-		}
-		return w.checkAlive(ctx, a.accessor, false)
-	}
-	return ""
-}
-
-func (w *watcher) checkAlive(ctx context.Context, accessor string, want bool) string {
-	if accessor == "" {
-		return "its credential is not known"
-	}
-	alive, err := w.vault.TokenAlive(ctx, accessor)
-	switch {
-	case err != nil:
-		return fmt.Sprintf("Vault could not be asked: %v", err)
-	case alive != want:
-		return fmt.Sprintf("Vault says alive %v of its credential, expected %v", alive, want)
-	}
-	return ""
-}
-
-// compareCounts holds what the product counted of the probing agent against what the agent counted itself: each denial
-// by distinct permission, none of them a use.
-func (w *watcher) compareCounts(ctx context.Context, engines *allinone.Engines, deadline time.Time) error {
-	w.mu.Lock()
-	probing := w.agents[fleet.Probing].report
-	w.mu.Unlock()
-	for {
-		var uses, denied, distinct uint64
-		row := engines.Store.QueryRow(ctx, `SELECT uses, denied, denied_permissions FROM credentials FINAL WHERE endsWith(credential, ?)`, probing.Credential)
-		if err := row.Scan(&uses, &denied, &distinct); err != nil {
-			return fmt.Errorf("read the probing agent's counts: %w", err)
-		}
-		if uses == probing.Calls.OK && denied == probing.Calls.Denied && distinct == uint64(probing.Calls.DeniedPermissions) {
-			w.board.step("attempts_counted", fleet.Probing, "uses", uses, "denied", denied, "distinct_permissions", distinct)
-			w.board.step("done", "", "result", "every ladder has reached its expected end")
-			return errReached
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("probing: %d uses, %d denied on %d permissions counted; the agent made %d, %d on %d", uses, denied, distinct,
-				probing.Calls.OK, probing.Calls.Denied, probing.Calls.DeniedPermissions)
-		}
-		if !wait(ctx, 200*time.Millisecond) {
-			return nil
-		}
-	}
+	w.board.step("done", "", "result", errReached.Error())
+	return errReached
 }
 
 func wait(ctx context.Context, d time.Duration) bool {

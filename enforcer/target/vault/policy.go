@@ -70,6 +70,7 @@ func (c Config) CollectorPolicyHCL() string {
 		{path: "sys/audit-hash/" + c.AuditDevice, caps: []string{"update"}, step: "name them as the audit log does"},
 		{path: "auth/token/roles", caps: []string{"list"}, step: "list token roles"},
 		{path: "auth/token/roles/*", caps: []string{"read"}, step: "know whether tokens of a role have a parent"},
+		{path: "identity/entity-alias/id", caps: []string{"list"}, step: "know which aliases an entity has, and which are gone"},
 		{path: "sys/policies/acl/*", caps: []string{"read"}, step: "know what policies permit"},
 		{path: "auth/token/lookup-self", caps: []string{"read"}, step: "see the own token"},
 		{path: "auth/token/renew-self", caps: []string{"update"}, step: "renew the own token"},
