@@ -133,7 +133,8 @@ func (s *shapes) learn(line []byte) {
 		seen[string(name)] = true
 		begin := w.At()
 		value := w.Raw()
-		kind, to := ends, w.At()
+		to := w.At()
+		var kind valueKind
 		switch {
 		case value[0] == '"' && fixed(name):
 			if place := end.same.slotOf(name); place != nil {

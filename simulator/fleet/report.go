@@ -49,6 +49,8 @@ type Calls struct {
 	Failure string
 	// Unanswered never got one: Vault was away.
 	Unanswered uint64
+	// CutOff were under way when the fleet ended: Vault may have answered them all the same.
+	CutOff uint64
 }
 
 // Call is one call that Vault answered, as the agent knows it.

@@ -176,7 +176,8 @@ func (s *Session) call(ctx context.Context, method, path string, data map[string
 	began := time.Now()
 	err := s.ask(ctx, method, path, data)
 	if err != nil && ctx.Err() != nil {
-		return ctx.Err() // cut off by the fleet's end: neither allowed nor refused
+		s.calls.CutOff++ // neither allowed nor refused, as far as the agent knows
+		return ctx.Err()
 	}
 	response := (*api.ResponseError)(nil)
 	if err == nil || errors.As(err, &response) {

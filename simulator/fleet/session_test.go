@@ -69,7 +69,7 @@ func TestAnswersAreCountedAsWhatTheyAre(t *testing.T) {
 	}
 }
 
-func TestACallCutOffByTheFleetsEndIsNotCounted(t *testing.T) {
+func TestACallCutOffByTheFleetsEndIsCountedApart(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := answering(t, func(_ http.ResponseWriter, r *http.Request) {
 		cancel()
@@ -78,7 +78,7 @@ func TestACallCutOffByTheFleetsEndIsNotCounted(t *testing.T) {
 	if err := s.read(ctx, "secret/data/x"); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the context's", err)
 	}
-	if s.calls != (Calls{}) || !s.alive {
+	if s.calls != (Calls{CutOff: 1}) || !s.alive {
 		t.Errorf("%+v, alive %v", s.calls, s.alive)
 	}
 }

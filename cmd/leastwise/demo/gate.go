@@ -34,7 +34,7 @@ func (w *watcher) askGate(ctx context.Context, engines *allinone.Engines) error 
 	live.Wait(patience)
 	at := func(name string) string { return filepath.Join(w.opts.Dir, "site", filepath.FromSlash(name)) }
 	judge := gate.New(gate.Options{Config: gate.Config{SPIFFE: gate.SPIFFEConfig{TrustDomain: sources.TrustDomain}},
-		Catalog: gate.LoadCatalog(at(site.CatalogFile)), Graph: gate.Graph{Read: live.Graph}, Exceptions: live.Exceptions})
+		Catalog: gate.LoadCatalog(at(site.CatalogFile)), Graph: gate.Graph{Read: live.Graph}, Exceptions: live.Exceptions, Noticed: live.Noticed})
 	lines := []string{"MAY THEY BE DEPLOYED? The gate reads their manifests:"}
 	for _, manifest := range []string{site.ManifestFile, site.MislabelledManifestFile} {
 		report, err := judge.Check(ctx, []string{at(manifest)}, nil)
