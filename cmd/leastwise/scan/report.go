@@ -39,6 +39,7 @@ type Report struct {
 	links       *rows[Link]
 	findings    *rows[Finding]
 	worst       int // rank of the worst finding
+	policies    int // that the credentials were held against
 	summary     summary
 }
 

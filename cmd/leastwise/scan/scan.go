@@ -81,6 +81,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 		opts.hold = defaults
 	}
 	s := newScanner(opts, cat, engine.Current())
+	s.report.policies = len(engine.Current().Policies())
 	defer s.close()
 	if opts.Alone {
 		s.room = makeRoom()

@@ -9,11 +9,12 @@ import (
 // listed is how many of a kind the text report lists; JSON lists all.
 const listed = 20
 
-// summary is what the text report says of all credentials together: counts, and the first few of two orders.
+// summary is what the text report says of all credentials together: counts, and the first few of some orders.
 type summary struct {
 	states  map[string]int
 	probing leaders // were refused, most distinct permissions first
 	active  leaders // most time left first
+	used    leaders // not active, but used: most uses first
 	usage   usageSummary
 }
 
@@ -23,8 +24,11 @@ func (s *summary) add(c Credential) {
 	if c.Denied > 0 {
 		s.probing.add(c, func(a, b *Credential) int { return cmp.Compare(b.DeniedPermissions, a.DeniedPermissions) })
 	}
-	if c.State == "active" {
+	switch {
+	case c.State == "active":
 		s.active.add(c, func(a, b *Credential) int { return left(b).Compare(left(a)) })
+	case c.Uses > 0:
+		s.used.add(c, func(a, b *Credential) int { return cmp.Compare(b.Uses, a.Uses) })
 	}
 }
 

@@ -30,7 +30,11 @@ func (r *Report) Text(w io.Writer) error {
 func (r *Report) textFindings(p *printer) error {
 	p.line("")
 	if r.findings.n == 0 {
-		p.line("FINDINGS: none of the given policies is violated.")
+		if r.policies == 0 {
+			p.line("FINDINGS: no policies were given to hold the credentials against: --policies DIR (examples/policies is a starter set).")
+		} else {
+			p.line("FINDINGS: none of the given policies (%d) is violated.", r.policies)
+		}
 		return nil
 	}
 	p.line("FINDINGS (%d), worst first", r.findings.n)
@@ -103,6 +107,29 @@ func (r *Report) textCredentials(p *printer) {
 	if active.n > listed {
 		p.line("  … and %d more, with less time left (--format json lists all)", active.n-listed)
 	}
+	used := &r.summary.used
+	if used.n > 0 {
+		p.line("")
+		p.line("USED, ENDED OR OF UNKNOWN LIFETIME: %d, most used first", used.n)
+	}
+	for _, c := range used.first {
+		state := c.State
+		if state == "unknown" {
+			state = "lifetime unknown"
+		}
+		p.line("  %s  %s, %s, last use %s, held by %s", clean(c.Key), state, plural(int(c.Uses), "use"), ago(c.LastUsedAt, r.AsOf),
+			holder(c.Identity))
+	}
+	if used.n > listed {
+		p.line("  … and %d more, used less (--format json lists all)", used.n-listed)
+	}
+}
+
+func holder(identity *string) string {
+	if identity == nil {
+		return "unknown"
+	}
+	return clean(*identity)
 }
 
 // printer keeps the first error of a row of prints.
