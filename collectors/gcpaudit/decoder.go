@@ -53,6 +53,7 @@ type Decoder struct {
 	callers cache[caller]
 	same    cache[map[string]string]
 	line    []byte // scratch
+	spare   jsonrecord.Spare
 
 	entry entry
 }
@@ -80,6 +81,7 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 	if bad := jsonrecord.Refuse(rec.Bytes, d.opts.MaxBytes); bad != nil {
 		return dst, bad
 	}
+	d.spare.Lend(dst)
 	e := &d.entry
 	*e = entry{rec: rec, payload: payload{checks: checks{more: e.checks.more[:0]}}}
 	if !e.read(&d.walk, rec.Bytes) {
@@ -153,5 +155,5 @@ func (d *Decoder) unknown(e *entry) *leastwisev1.Event {
 
 // event starts an event of this record with what all of its events have in common.
 func (d *Decoder) event(e *entry, index uint32, kind leastwisev1.Event_Kind) *leastwisev1.Event {
-	return jsonrecord.Event(System, d.opts.Instance, e.id, index, kind, e.at, e.rec)
+	return d.spare.Event(System, d.opts.Instance, e.id, index, kind, e.at, e.rec)
 }

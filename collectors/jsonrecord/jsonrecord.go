@@ -11,8 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/leastwise/leastwise/collectors/source"
-	"github.com/leastwise/leastwise/schemas"
-	"github.com/leastwise/leastwise/schemas/leastwisev1"
 	"github.com/valyala/fastjson"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -121,30 +119,6 @@ func TooDeep(text []byte) *source.Malformed {
 		}
 	}
 	return nil
-}
-
-// Event starts an event of a record: its id, its times, where it stood.
-func Event(system, instance, recordID string, index uint32, kind leastwisev1.Event_Kind, at time.Time, rec source.Record) *leastwisev1.Event {
-	b := &struct {
-		event              leastwisev1.Event
-		occurred, observed timestamppb.Timestamp
-		id                 [16]byte
-	}{id: schemas.EventID(system, instance, recordID, index)} // one allocation
-	ev := &b.event
-	ev.Id, ev.Kind, ev.Source, ev.Instance = b.id[:], kind, system, instance
-	ev.RecordId, ev.Index, ev.Position = recordID, index, rec.Position
-	if !at.IsZero() {
-		b.occurred.Seconds, b.occurred.Nanos = at.Unix(), int32(at.Nanosecond())
-		ev.OccurredAt = &b.occurred
-	}
-	if seen := rec.ObservedAt; !seen.IsZero() {
-		b.observed.Seconds, b.observed.Nanos = seen.Unix(), int32(seen.Nanosecond())
-		ev.ObservedAt = &b.observed
-		if at.Sub(seen) > futureSlack {
-			ev.Flag = leastwisev1.Event_FUTURE
-		}
-	}
-	return ev
 }
 
 // Stamp is a time as events hold it; nil for none.

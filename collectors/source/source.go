@@ -28,6 +28,9 @@ type Record struct {
 // A record that can not be read fails with a *Malformed and yields no event. A well-formed record of a kind that the
 // decoder does not know gives one event of kind UNKNOWN. The same record gives the same event ids for ever, whatever
 // was decoded before it. A Decoder keeps no reference to rec.Bytes, and is not safe for concurrent use.
+//
+// The events that the array of dst holds past its length may be used again for new ones: whoever passes events[:0] lets go
+// of them.
 type Decoder interface {
 	Decode(dst []*leastwisev1.Event, rec Record) ([]*leastwisev1.Event, error)
 }

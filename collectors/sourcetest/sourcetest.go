@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/leastwise/leastwise/collectors/source"
@@ -77,6 +78,7 @@ func Run(t *testing.T, s Suite) {
 			t.Error("read twice: " + difference(want, got))
 		}
 	})
+	t.Run("events that were let go of leave nothing behind", func(t *testing.T) { s.reused(t, append(slices.Clone(records), records...)) })
 	t.Run("malformed input gets a reason", func(t *testing.T) { s.malformed(t, records) })
 	t.Run("unknown kinds are kept", s.unknown)
 	t.Run("no secret comes out", func(t *testing.T) { s.secrets(t, records) })
@@ -124,6 +126,35 @@ func (s *Suite) events(t *testing.T, records [][]byte) map[string]*leastwisev1.E
 		}
 	}
 	return all
+}
+
+// reused decodes into events that were let go of, of other kinds among them, and anew.
+func (s *Suite) reused(t *testing.T, records [][]byte) {
+	anew, again := s.Decoder(), s.Decoder()
+	random := rand.New(rand.NewPCG(3, 5))
+	random.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
+	var dst []*leastwisev1.Event
+	for i, record := range records {
+		rec := source.Record{Bytes: record, Position: "test:0"}
+		if i%3 > 0 {
+			rec.ObservedAt = time.Unix(1_900_000_000+int64(i), 0)
+		}
+		want, err := anew.Decode(nil, rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dst, err = again.Decode(dst[:0], rec); err != nil {
+			t.Fatal(err)
+		}
+		if len(dst) != len(want) {
+			t.Fatalf("record %d: %d events, and %d where events are used again", i, len(want), len(dst))
+		}
+		for n := range want {
+			if !bytes.Equal(text(want[n]), text(dst[n])) {
+				t.Fatalf("record %d: event %d\n%s\nwhere events are used again\n%s", i, n, text(want[n]), text(dst[n]))
+			}
+		}
+	}
 }
 
 func text(ev *leastwisev1.Event) []byte {

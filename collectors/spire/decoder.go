@@ -11,7 +11,6 @@ import (
 	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/leastwise/leastwise/schemas"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // System is the first part of every key and the source of every event of this package.
@@ -27,9 +26,6 @@ const (
 	indexAuthority = 5
 	indexUnknown   = 15
 )
-
-// futureSlack is how far a record's time may lie after the reader's clock before the event is flagged.
-const futureSlack = 5 * time.Minute
 
 // Options of a Decoder. The zero value reads a log as SPIRE writes it.
 type Options struct {
@@ -54,9 +50,7 @@ type Decoder struct {
 	// pending are the labels of the event being made.
 	pending []byte
 	scratch []byte
-	// Some events are made at once: an allocation has its price, whatever its size.
-	blocks    []block
-	issuances []issuance
+	spare   jsonrecord.Spare
 	// Prefixes of keys.
 	x509, jwt, identity string
 }
@@ -138,6 +132,7 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 		return dst, bad
 	}
 	d.pending = d.pending[:0]
+	d.spare.Lend(dst)
 	e := entry{rec: rec}
 	var bad *source.Malformed
 	if e.how, bad = d.read(&e.fields, rec.Bytes); bad != nil {
@@ -236,70 +231,21 @@ func unparsed(text []byte) *source.Malformed {
 	return jsonrecord.Malformed("the record is not JSON")
 }
 
-// atOnce events are made: whoever keeps one, keeps the others' memory with it.
-const atOnce = 8
-
-// block holds an event and what every event points to, so that they are one allocation.
-type block struct {
-	event              leastwisev1.Event
-	occurred, observed timestamppb.Timestamp
-	id                 [16]byte
-}
-
-// issuance is the same for an event that tells of a lifetime.
-type issuance struct {
-	block
-	life    leastwisev1.Lifetime
-	expires timestamppb.Timestamp
-}
-
 // event starts an event of this record with what all have in common.
 func (d *Decoder) event(e *entry, recordID string, index uint32, kind leastwisev1.Event_Kind) *leastwisev1.Event {
-	if len(d.blocks) == 0 {
-		d.blocks = make([]block, atOnce)
+	ev := d.spare.Event(System, d.opts.Instance, recordID, index, kind, e.at, e.rec)
+	if e.at.IsZero() {
+		ev.Flag = leastwisev1.Event_STALE
 	}
-	b := &d.blocks[0]
-	d.blocks = d.blocks[1:]
-	return d.fill(b, e, recordID, index, kind)
+	ev.Action, ev.Permission = e.action, e.permission
+	ev.RemoteAddress = d.name(e.callerAddr)
+	return ev
 }
 
 // issued starts an event of a credential that lives until expires, if that is known.
 func (d *Decoder) issued(e *entry, recordID string, index uint32, expires time.Time) *leastwisev1.Event {
-	if len(d.issuances) == 0 {
-		d.issuances = make([]issuance, atOnce)
-	}
-	b := &d.issuances[0]
-	d.issuances = d.issuances[1:]
-	ev := d.fill(&b.block, e, recordID, index, leastwisev1.Event_ISSUED)
-	ev.Lifetime = &b.life
-	b.life.IssuedAt = ev.OccurredAt
-	if !expires.IsZero() {
-		b.expires.Seconds, b.expires.Nanos = expires.Unix(), int32(expires.Nanosecond())
-		b.life.ExpiresAt = &b.expires
-	}
-	return ev
-}
-
-func (d *Decoder) fill(b *block, e *entry, recordID string, index uint32, kind leastwisev1.Event_Kind) *leastwisev1.Event {
-	b.id = schemas.EventID(System, d.opts.Instance, recordID, index)
-	ev := &b.event
-	ev.Id, ev.Kind, ev.Source, ev.Instance = b.id[:], kind, System, d.opts.Instance
-	ev.RecordId, ev.Index, ev.Position = recordID, index, e.rec.Position
-	if e.at.IsZero() {
-		ev.Flag = leastwisev1.Event_STALE
-	} else {
-		b.occurred.Seconds, b.occurred.Nanos = e.at.Unix(), int32(e.at.Nanosecond())
-		ev.OccurredAt = &b.occurred
-	}
-	if seen := e.rec.ObservedAt; !seen.IsZero() {
-		b.observed.Seconds, b.observed.Nanos = seen.Unix(), int32(seen.Nanosecond())
-		ev.ObservedAt = &b.observed
-		if e.at.Sub(seen) > futureSlack {
-			ev.Flag = leastwisev1.Event_FUTURE
-		}
-	}
-	ev.Action, ev.Permission = e.action, e.permission
-	ev.RemoteAddress = d.name(e.callerAddr)
+	ev := d.event(e, recordID, index, leastwisev1.Event_ISSUED)
+	d.spare.Issued(ev, expires)
 	return ev
 }
 

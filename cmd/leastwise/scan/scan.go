@@ -116,7 +116,6 @@ type scanner struct {
 	report    *Report
 	usage     usageTally
 	eventsOut *bufio.Writer
-	buffer    []*pb.Event
 	room      *room
 }
 
@@ -236,8 +235,7 @@ func (s *scanner) decoder(k kind) source.Decoder {
 
 func (s *scanner) record(input *Input, decoder source.Decoder, rec source.Record) error {
 	input.Records++
-	var err error
-	s.buffer, err = decoder.Decode(s.buffer[:0], rec)
+	events, err := decoder.Decode(nil, rec)
 	var malformed *source.Malformed
 	if errors.As(err, &malformed) {
 		input.DeadLetters++
@@ -247,7 +245,7 @@ func (s *scanner) record(input *Input, decoder source.Decoder, rec source.Record
 	if err != nil {
 		return fmt.Errorf("%s: %w", rec.Position, err)
 	}
-	return s.events(input, s.buffer)
+	return s.events(input, events)
 }
 
 func (s *scanner) events(input *Input, events []*pb.Event) error {
