@@ -56,7 +56,9 @@ func TestBatchesBeforeTheEndOfTheTreeAreProvenBeforeTheyArePublished(t *testing.
 		stop := s.start()
 		s.wait(serials(1, 30)...)
 		stop()
-		if n := l.asked[method]; verify == VerifyFull && n != 2 || verify == VerifySampled && n != 2*samples {
+		var n int
+		l.set(func(l *dynamicLog) { n = l.asked[method] })
+		if verify == VerifyFull && n != 2 || verify == VerifySampled && n != 2*samples {
 			t.Errorf("%s: %d times %s", verify, n, method)
 		}
 	}
