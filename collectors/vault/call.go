@@ -19,13 +19,13 @@ func (d *Decoder) events(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Even
 	if e.response && e.failure == failedNot {
 		dst = d.outcomes(dst, e)
 	}
-	if e.response && e.lastUse() {
+	if e.response && d.lastUse(e) {
 		dst = append(dst, d.spent(e))
 	}
-	if e.login || d.opts.Pairing && e.response && !e.unpaired && d.recent.has([]byte(e.id)) {
+	if e.login || d.opts.Pairing && e.response && !e.unpaired && d.recent.has(e.id) {
 		return dst // a login's caller is nobody; of a pair, the request line has told already
 	}
-	if token, accessor := stringOf(e.request.clientToken), stringOf(e.request.clientAccessor); len(token) > 0 && len(accessor) > 0 {
+	if token, accessor := e.request.clientToken, e.request.clientAccessor; len(token) > 0 && len(accessor) > 0 {
 		return d.learn(dst, token, accessor) // as its holder knows it, and may name it
 	}
 	return d.learn(dst, e.auth.clientToken, e.auth.accessor)
@@ -43,7 +43,7 @@ func (d *Decoder) wantsCall(e *entry) bool {
 		d.recent.add(e.id, e.plainCall())
 		return true
 	}
-	return e.failure != failedNot || !d.recent.has([]byte(e.id))
+	return e.failure != failedNot || !d.recent.has(e.id)
 }
 
 // call makes event 0. But for occurred_at, outcome and error it says the same from either line of the call.
@@ -60,7 +60,7 @@ func (d *Decoder) call(e *entry) *leastwisev1.Event {
 	case e.response:
 		ev.Outcome = leastwisev1.Outcome_OUTCOME_SUCCESS
 	}
-	ev.RemoteAddress = cleanName(stringOf(e.request.remote))
+	ev.RemoteAddress = cleanName(e.request.remote)
 	same := d.sameOfCalls(e)
 	ev.Labels, ev.Policies = same.labels, same.policies
 	if !e.auth.known {
@@ -82,20 +82,13 @@ type callFacts struct {
 
 // sameOfCalls finds the facts of a call by the text that they are made of.
 func (d *Decoder) sameOfCalls(e *entry) callFacts {
-	key := d.scratch[:0]
-	for _, part := range [...][]byte{stringOf(e.request.mountPoint), stringOf(e.request.mountType), stringOf(e.request.namespace),
-		e.auth.displayName, e.auth.tokenType} {
+	key, role := d.scratch[:0], e.auth.roleOf()
+	for _, part := range [...][]byte{e.request.mountPoint, e.request.mountType, e.request.namespace,
+		e.auth.displayName, e.auth.tokenType, role} {
 		key = binary.AppendUvarint(key, uint64(len(part)))
 		key = append(key, part...)
 	}
-	for _, policy := range e.auth.policies {
-		key = append(append(key, policy.GetStringBytes()...), 0)
-	}
-	role := e.auth.metadata.GetStringBytes("role_name")
-	if len(role) == 0 {
-		role = e.auth.metadata.GetStringBytes("role")
-	}
-	key = append(key, role...)
+	key = append(key, e.auth.policies...)
 	d.scratch = key
 	if known, ok := d.calls.get(key); ok {
 		return known
@@ -160,13 +153,13 @@ func (d *Decoder) lifetimeSeen(e *entry) *leastwisev1.Lifetime {
 	b.issued.Seconds, b.issued.Nanos = issued.Unix(), int32(issued.Nanosecond())
 	life := &b.life
 	life.IssuedAt = &b.issued
-	switch ttl := e.auth.ttl.GetInt64(); {
+	switch ttl := whole(e.auth.ttl); {
 	case ttl > 0 && ttl <= maxSeconds:
 		if end := issued.Add(time.Duration(ttl) * time.Second); !e.at.After(end.Add(time.Second)) {
 			b.expires.Seconds, b.expires.Nanos = end.Unix(), int32(end.Nanosecond())
 			life.ExpiresAt = &b.expires
 		}
-	case ttl == 0 && e.auth.root():
+	case ttl == 0 && d.root(&e.auth):
 		life.NeverExpires = true
 	}
 	return life
@@ -174,24 +167,34 @@ func (d *Decoder) lifetimeSeen(e *entry) *leastwisev1.Lifetime {
 
 const maxSeconds = 100 * 365 * 24 * 3600
 
+// grantedBy names the policies that allowed a call. One call after another has the same: the names are shared, and never
+// changed.
 func (d *Decoder) grantedBy(auth *auth) []string {
-	granting := auth.results.GetArray("granting_policies")
-	if len(granting) == 0 {
+	text := auth.results.granting
+	if len(text) == 0 {
 		return nil
 	}
-	names := make([]string, 0, min(len(granting), maxList))
-	for _, policy := range granting {
+	if known, ok := d.grants.get(text); ok {
+		return known
+	}
+	var names []string
+	for _, policy := range d.inside(otherPart, text).GetArray() {
 		if name := policy.GetStringBytes("name"); len(name) > 0 && len(names) < maxList {
 			names = append(names, cleanName(name))
 		}
+	}
+	if len(text) <= maxFactsKey {
+		d.grants.put(string(text), names)
 	}
 	return names
 }
 
 const maxList = 64
 
-func (d *Decoder) texts(values []*fastjson.Value) []string {
+// texts of an array in JSON.
+func (d *Decoder) texts(list []byte) []string {
 	var texts []string
+	values := d.inside(otherPart, list).GetArray()
 	for _, v := range values[:min(len(values), maxList)] {
 		if text := v.GetStringBytes(); len(text) > 0 && !isHash(text) {
 			texts = append(texts, cleanName(text))
@@ -200,18 +203,28 @@ func (d *Decoder) texts(values []*fastjson.Value) []string {
 	return texts
 }
 
+// root: only a root token can live without a time to live.
+func (d *Decoder) root(auth *auth) bool {
+	for _, policy := range d.inside(otherPart, auth.policies).GetArray() {
+		if string(policy.GetStringBytes()) == "root" {
+			return true
+		}
+	}
+	return false
+}
+
 func requestLabels(labels map[string]string, e *entry) {
-	label(labels, "mount_point", stringOf(e.request.mountPoint))
-	label(labels, "mount_type", stringOf(e.request.mountType))
-	if space := stringOf(e.request.namespace); len(space) > 0 {
+	label(labels, "mount_point", e.request.mountPoint)
+	label(labels, "mount_type", e.request.mountType)
+	if space := e.request.namespace; len(space) > 0 {
 		label(labels, "namespace", space)
 	}
 }
 
 // authLabels describe a token. Vault logs metadata in clear because it must hold no secret.
-func authLabels(labels map[string]string, auth *auth) {
+func (d *Decoder) authLabels(labels map[string]string, auth *auth) {
 	tokenLabels(labels, auth)
-	metadata := auth.metadata.GetObject()
+	metadata := d.inside(otherPart, auth.metadata).GetObject()
 	if metadata == nil || metadata.Len() == 0 {
 		return
 	}

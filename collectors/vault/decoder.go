@@ -52,11 +52,14 @@ type Options struct {
 
 // Decoder turns audit records into events. It is not safe for concurrent use. Its memory is bounded.
 type Decoder struct {
-	opts   Options
-	parser fastjson.Parser
-	calls  generations[callFacts]
-	tokens *tokenNames
-	recent recentIDs
+	opts    Options
+	walk    jsonrecord.Walk
+	parsers [parts]fastjson.Parser
+	calls   generations[callFacts]
+	grants  generations[[]string]
+	tokens  *tokenNames
+	recent  recentIDs
+	spare   jsonrecord.Spare
 	// scratch is for building strings that are then interned; only inside one Decode.
 	scratch  []byte
 	prefixes [4]string
@@ -73,7 +76,7 @@ func NewDecoder(opts Options) *Decoder {
 	}
 	opts.Prefix = opts.Prefix[:min(len(opts.Prefix), 128)]
 	return &Decoder{opts: opts, tokens: newTokenNames(), recent: recentIDs{seed: maphash.MakeSeed()},
-		calls: newGenerations[callFacts](2048), prefixes: keyPrefixes(opts.Instance)}
+		calls: newGenerations[callFacts](2048), grants: newGenerations[[]string](2048), prefixes: keyPrefixes(opts.Instance)}
 }
 
 // Decode implements source.Decoder.
@@ -85,83 +88,59 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 	if bad := jsonrecord.Refuse(text, d.opts.MaxBytes); bad != nil {
 		return dst, bad
 	}
-	root, err := d.parser.ParseBytes(text)
-	if err != nil {
-		return dst, unparsed(text)
-	}
-	if root.Type() != fastjson.TypeObject {
-		return dst, jsonrecord.Malformed("the record is JSON, but not an object")
-	}
+	d.spare.Lend(dst)
 	e := &d.entry
 	*e = entry{rec: rec}
-	var top top
-	root.GetObject().Visit(top.field)
-	if len(top.kind) == 0 {
+	if !e.read(&d.walk, text) {
+		return dst, notObject(text)
+	}
+	if len(e.kind) == 0 {
 		return dst, jsonrecord.Malformed("the record has no type")
 	}
-	known := string(top.kind) == "request" || string(top.kind) == "response"
-	if e.at, err = parseTime(top.time); err != nil && known {
+	e.response = string(e.kind) == "response"
+	known := e.response || string(e.kind) == "request"
+	var err error
+	if e.at, err = parseTime(e.time); err != nil && known {
 		return dst, jsonrecord.Malformed("the record has no time that can be read; omit_time must not be set on the audit device")
 	}
-	if known && object(top.request) == nil {
+	if known && !e.request.known {
 		return dst, jsonrecord.Malformed("the record has no request")
 	}
-	if e.response = string(top.kind) == "response"; e.response {
-		e.reply.read(top.response)
+	if !e.response {
+		e.reply = reply{}
 	}
-	e.failure = classify(stringOf(top.err))
-	if e.response && d.nothingNew(e, &top) {
+	e.failure = classify(e.err)
+	if e.response && d.nothingNew(e) {
 		return dst, nil
 	}
-	e.request.read(top.request)
-	e.auth.read(top.auth)
-	e.newAuth.read(e.reply.auth)
 	e.id = d.recordID(e, text)
 	if !known {
-		return append(dst, d.unknown(e, top.kind)), nil
+		return append(dst, d.unknown(e)), nil
 	}
-	d.read(e)
+	d.know(e)
 	return d.events(dst, e), nil
-}
-
-// top are the fields of the record itself.
-type top struct {
-	kind, time                   []byte
-	request, response, auth, err *fastjson.Value
-}
-
-func (t *top) field(key []byte, v *fastjson.Value) {
-	switch string(key) {
-	case "type":
-		t.kind = stringOf(v)
-	case "time":
-		t.time = stringOf(v)
-	case "request":
-		t.request = v
-	case "response":
-		t.response = v
-	case "auth":
-		t.auth = v
-	case "error":
-		t.err = v
-	}
 }
 
 // nothingNew is whether this is the response to a call whose request line has told all: the usual one. Paths that take
 // credentials away, and answers that give some, are left to the full reading.
-func (d *Decoder) nothingNew(e *entry, top *top) bool {
-	return d.opts.Pairing && e.failure == failedNot && e.reply.auth == nil && e.reply.wrap == nil && e.reply.secret == nil &&
-		d.recent.plain(top.request.GetStringBytes("id")) && !object(top.auth).Exists("remaining_uses")
+func (d *Decoder) nothingNew(e *entry) bool {
+	return d.opts.Pairing && e.failure == failedNot && !e.reply.auth.known && !e.reply.wrap.known && !e.reply.secret &&
+		e.auth.remaining == nil && d.recent.plain(e.request.id)
 }
 
 // plainCall is a call that neither gives nor takes a credential, if its answer holds none.
 func (e *entry) plainCall() bool {
-	return len(stringOf(e.request.namespace)) == 0 && string(stringOf(e.request.mountType)) != "pki" &&
+	return len(e.request.namespace) == 0 && string(e.request.mountType) != "pki" &&
 		!strings.HasPrefix(e.path, "auth/") && !strings.HasPrefix(e.path, "sys/")
 }
 
-// unparsed tells what is wrong with a text that is not JSON. The parser's own message quotes the text: it is not used.
-func unparsed(text []byte) *source.Malformed {
+// notObject tells what is wrong with a text that was not read as an object. The parser's own message quotes the text: it
+// is not used.
+func notObject(text []byte) *source.Malformed {
+	var parser fastjson.Parser
+	if _, err := parser.ParseBytes(text); err == nil {
+		return jsonrecord.Malformed("the record is JSON, but not an object")
+	}
 	if bad := jsonrecord.TooDeep(text); bad != nil {
 		return bad
 	}
@@ -181,7 +160,7 @@ func unparsed(text []byte) *source.Malformed {
 
 // recordID is request.id. Some help entries have none; then it is a hash of the line, and only the request line counts.
 func (d *Decoder) recordID(e *entry, text []byte) string {
-	if id := stringOf(e.request.id); len(id) > 0 && len(id) <= 128 {
+	if id := e.request.id; len(id) > 0 && len(id) <= 128 {
 		return cleanText(id, 128)
 	} else if len(id) > 128 {
 		sum := sha256.Sum256(id)
@@ -192,15 +171,15 @@ func (d *Decoder) recordID(e *entry, text []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-func (d *Decoder) unknown(e *entry, kind []byte) *leastwisev1.Event {
+func (d *Decoder) unknown(e *entry) *leastwisev1.Event {
 	ev := d.event(e, indexUnknown, leastwisev1.Event_UNKNOWN)
-	ev.Action = cleanText(kind, 64)
+	ev.Action = cleanText(e.kind, 64)
 	return ev
 }
 
 // event starts an event of this record with what all of its events have in common.
 func (d *Decoder) event(e *entry, index uint32, kind leastwisev1.Event_Kind) *leastwisev1.Event {
-	return jsonrecord.Event(System, d.opts.Instance, e.id, index, kind, e.at, e.rec)
+	return d.spare.Event(System, d.opts.Instance, e.id, index, kind, e.at, e.rec)
 }
 
 // keyKind is a type of credential or identity, as it stands in keys.

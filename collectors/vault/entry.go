@@ -10,7 +10,7 @@ import (
 	"github.com/valyala/fastjson"
 )
 
-// entry is what one audit line says, as far as events need it. Its JSON values die with the next line.
+// entry is what one audit line says, as far as events need it. Its texts and JSON values die with the next line.
 type entry struct {
 	rec      source.Record
 	response bool // the line's type
@@ -18,11 +18,12 @@ type entry struct {
 	id       string
 	at       time.Time
 
-	request    request
-	auth       auth // who called; not known if nobody is, or if it is the token a login gives
-	newAuth    auth // response.auth
-	granted    auth // auth of a login's response line: the new token, also if it was wrapped
-	reply      reply
+	kind, time, err []byte // fields of the line
+	request         request
+	auth            auth // who called; not known if nobody is, or if it is the token a login gives
+	granted         auth // auth of a login's response line: the new token, also if it was wrapped
+	reply           reply
+
 	login      bool
 	path       string // without the namespace, tokens blanked
 	permission string // operation and path
@@ -41,11 +42,12 @@ const (
 	no
 )
 
-// read fills the entry. Everything that decides event 0 is taken from what both lines of a call have in common.
-func (d *Decoder) read(e *entry) {
-	e.op = operation(stringOf(e.request.operation))
-	path := stringOf(e.request.path)
-	if space := stringOf(e.request.namespace); len(space) > 0 {
+// know makes of the line's texts what they stand for. Everything that decides event 0 is taken from what both lines of a
+// call have in common.
+func (d *Decoder) know(e *entry) {
+	e.op = operation(e.request.operation)
+	path := e.request.path
+	if space := e.request.namespace; len(space) > 0 {
 		path = bytes.TrimPrefix(path, space)
 	}
 	if e.op != "" || len(path) > 0 { // the path is a part of the permission: one text
@@ -53,21 +55,25 @@ func (d *Decoder) read(e *entry) {
 		e.permission = string(d.scratch)
 		e.path = e.permission[len(e.op)+1:]
 	}
+	if string(e.request.mountType) == "pki" || strings.HasPrefix(e.path, "auth/token/") || strings.HasPrefix(e.path, "sys/") {
+		e.request.data = d.inside(bodyPart, e.request.dataText)
+		e.reply.data = object(d.inside(answerPart, e.reply.dataText))
+	}
 	e.login = isLogin(e)
 	if e.login {
 		e.granted, e.auth = e.auth, auth{}
 		return
 	}
-	switch results := e.auth.results; {
-	case results == nil:
-	case results.GetBool("allowed"):
+	switch results := &e.auth.results; {
+	case !results.known:
+	case string(results.allowed) == "true":
 		e.allowed = yes
 	default:
 		e.allowed = no
 	}
 	caller := e.auth.accessor
 	if len(caller) == 0 {
-		caller = stringOf(e.request.clientAccessor)
+		caller = e.request.clientAccessor
 	}
 	if e.callerKey = d.keyOf(keyToken, caller); e.callerKey != "" {
 		e.caller = e.callerKey[len(d.prefixes[keyToken]):]
@@ -94,13 +100,13 @@ func isLogin(e *entry) bool {
 	if e.path == "sys/mfa/validate" {
 		return true
 	}
-	return e.newAuth.known && e.auth.results == nil && !strings.HasPrefix(e.path, "auth/token/") &&
-		bytes.Equal(e.newAuth.accessor, e.auth.accessor)
+	return e.reply.auth.known && !e.auth.results.known && !strings.HasPrefix(e.path, "auth/token/") &&
+		bytes.Equal(e.reply.auth.accessor, e.auth.accessor)
 }
 
 // authenticated is whether a token was used, with or without an accessor.
 func (e *entry) authenticated() bool {
-	return e.caller != "" || len(stringOf(e.request.clientToken)) > 0 ||
+	return e.caller != "" || len(e.request.clientToken) > 0 ||
 		len(e.auth.clientToken) > 0
 }
 
@@ -114,7 +120,7 @@ func (e *entry) namesCaller(field string) bool {
 		return string(value) == e.caller
 	}
 	// A client knows its token as request.client_token has it; auth.client_token is Vault's inner name of it.
-	return bytes.Equal(value, stringOf(e.request.clientToken)) ||
+	return bytes.Equal(value, e.request.clientToken) ||
 		bytes.Equal(value, e.auth.clientToken)
 }
 
@@ -212,6 +218,26 @@ const hashMark = "hmac-sha256:"
 
 func isHash[T []byte | string](text T) bool {
 	return len(text) > len(hashMark) && string(text[:len(hashMark)]) == hashMark
+}
+
+// Parts of the record that are parsed, each with a parser of its own.
+const (
+	bodyPart   = iota // of the request
+	answerPart        // data of the response
+	otherPart         // valid until the next
+	parts
+)
+
+// inside parses a part of the record; nil if it is none.
+func (d *Decoder) inside(part int, text []byte) *fastjson.Value {
+	if len(text) == 0 {
+		return nil
+	}
+	v, err := d.parsers[part].ParseBytes(text)
+	if err != nil { // it was read before
+		return nil
+	}
+	return v
 }
 
 // object is v if it is an object, else nil; the methods of a nil Value give zero values.

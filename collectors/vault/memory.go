@@ -47,16 +47,18 @@ type recentID struct {
 	plain bool // see entry.plainCall
 }
 
-func (r *recentIDs) at(id []byte) *recentID {
-	return &r.ids[maphash.Bytes(r.seed, id)%uint64(len(r.ids))]
+func (r *recentIDs) at(hash uint64) *recentID { return &r.ids[hash%uint64(len(r.ids))] }
+
+func (r *recentIDs) add(id string, plain bool) {
+	*r.at(maphash.String(r.seed, id)) = recentID{id, plain}
 }
 
-func (r *recentIDs) add(id string, plain bool) { *r.at([]byte(id)) = recentID{id, plain} }
-
-func (r *recentIDs) has(id []byte) bool { return len(id) > 0 && r.at(id).id == string(id) }
+func (r *recentIDs) has(id string) bool {
+	return id != "" && r.at(maphash.String(r.seed, id)).id == id
+}
 
 func (r *recentIDs) plain(id []byte) bool {
-	at := r.at(id)
+	at := r.at(maphash.Bytes(r.seed, id))
 	return at.plain && at.id == string(id)
 }
 

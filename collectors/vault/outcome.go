@@ -20,17 +20,17 @@ func (d *Decoder) outcomes(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 
 // token tells of the token that response.auth gives. A batch token has no accessor, so there is nothing to tell.
 func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
-	accessor := cleanName(e.newAuth.accessor)
+	accessor := cleanName(e.reply.auth.accessor)
 	if accessor == "" {
 		return dst
 	}
-	dst = d.learn(dst, e.newAuth.clientToken, e.newAuth.accessor)
+	dst = d.learn(dst, e.reply.auth.clientToken, e.reply.auth.accessor)
 	method, store := strings.CutPrefix(e.path, "auth/token/")
 	caller := e.callerKey
 	ev := d.event(e, indexToken, leastwisev1.Event_OBSERVED)
 	ev.Credential = d.key(keyToken, accessor)
 	life := &leastwisev1.Lifetime{}
-	ttl := e.newAuth.lifetime()
+	ttl := lifetime(e.reply.auth.ttl)
 	switch {
 	case store && strings.HasPrefix(method, "create"): // period and explicit_max_ttl are hashed, as numbers too
 		ev.Kind, ev.Actor = leastwisev1.Event_ISSUED, caller
@@ -41,7 +41,7 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 		if caller != ev.Credential {
 			ev.Actor = caller
 		}
-		if issued, err := parseTime(e.newAuth.issueTime); err == nil {
+		if issued, err := parseTime(e.reply.auth.issueTime); err == nil {
 			life.IssuedAt = timestamp(issued)
 		}
 		life.Renewable = true
@@ -49,7 +49,7 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 		ev.Kind, ev.Orphan = leastwisev1.Event_ISSUED, true
 		life.IssuedAt = timestamp(e.at)
 	default: // sys/wrapping/unwrap: the token is as old as the token that wrapped it
-		if e.callerWraps() {
+		if d.callerWraps(e) {
 			if issued, err := parseTime(e.auth.issueTime); err == nil {
 				life.IssuedAt = timestamp(issued)
 			}
@@ -60,18 +60,18 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 		life.ExpiresAt = timestamp(e.at.Add(time.Duration(ttl) * time.Second))
 	case ttl > 0 && life.IssuedAt != nil:
 		life.ExpiresAt = timestamp(life.IssuedAt.AsTime().Add(time.Duration(ttl) * time.Second))
-	case ttl == 0 && e.newAuth.root():
+	case ttl == 0 && d.root(&e.reply.auth):
 		life.NeverExpires = true
 	}
 	ev.Lifetime = life
-	ev.Principal = d.keyOf(keyEntity, e.newAuth.entityID)
-	ev.Policies = d.texts(e.newAuth.policies)
+	ev.Principal = d.keyOf(keyEntity, e.reply.auth.entityID)
+	ev.Policies = d.texts(e.reply.auth.policies)
 	d.describe(ev, e)
-	authLabels(ev.Labels, &e.newAuth)
+	d.authLabels(ev.Labels, &e.reply.auth)
 	if role, ok := strings.CutPrefix(method, "create/"); store && ok {
 		label(ev.Labels, "role_name", []byte(role))
 	}
-	if e.newAuth.numUses > 0 {
+	if e.reply.auth.numUses > 0 {
 		ev.Labels["limited_uses"] = "true"
 	}
 	dst = append(dst, ev)
@@ -79,8 +79,8 @@ func (d *Decoder) token(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event
 }
 
 // callerWraps is whether the call was made with a wrapping token.
-func (e *entry) callerWraps() bool {
-	policies := e.auth.policies
+func (d *Decoder) callerWraps(e *entry) bool {
+	policies := d.inside(otherPart, e.auth.policies).GetArray()
 	return len(policies) == 1 && string(policies[0].GetStringBytes()) == "response-wrapping"
 }
 
@@ -135,21 +135,21 @@ const (
 // wrapping tells of a wrapping token, and of the token inside, if there is one. Of a wrapped login the log shows the
 // inner token; of another its time to live is not in the log before it is unwrapped.
 func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
-	accessor := cleanName(e.reply.wrap.GetStringBytes("accessor"))
+	accessor := cleanName(e.reply.wrap.accessor)
 	if accessor == "" {
 		return dst
 	}
-	made, err := parseTime(e.reply.wrap.GetStringBytes("creation_time"))
+	made, err := parseTime(e.reply.wrap.made)
 	if err != nil {
 		made = e.at
 	}
-	dst = d.learn(dst, e.reply.wrap.GetStringBytes("token"), []byte(accessor))
+	dst = d.learn(dst, e.reply.wrap.token, []byte(accessor))
 	outer := d.event(e, indexWrapping, leastwisev1.Event_ISSUED)
 	outer.Credential, outer.Actor = d.key(keyToken, accessor), e.callerKey
 	outer.Orphan = true // Vault gives wrapping tokens no parent
 	outer.Policies = []string{"response-wrapping"}
 	outer.Lifetime = &leastwisev1.Lifetime{IssuedAt: timestamp(made)}
-	if ttl := seconds(e.reply.wrap.Get("ttl")); ttl > 0 {
+	if ttl := lifetime(e.reply.wrap.ttl); ttl > 0 {
 		outer.Lifetime.ExpiresAt = timestamp(made.Add(time.Duration(ttl) * time.Second))
 		outer.Lifetime.MaxTtlSeconds = ttl
 	}
@@ -157,7 +157,7 @@ func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 	outer.Labels["wrapping"] = "true"
 	dst = append(dst, outer)
 
-	wrapped := cleanName(e.reply.wrap.GetStringBytes("wrapped_accessor"))
+	wrapped := cleanName(e.reply.wrap.wrapped)
 	if wrapped == "" {
 		return dst
 	}
@@ -175,8 +175,8 @@ func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 	if string(e.granted.accessor) == wrapped {
 		inner.Principal = d.keyOf(keyEntity, e.granted.entityID)
 		inner.Policies = d.texts(e.granted.policies)
-		authLabels(inner.Labels, &e.granted)
-		if ttl := e.granted.lifetime(); ttl > 0 {
+		d.authLabels(inner.Labels, &e.granted)
+		if ttl := lifetime(e.granted.ttl); ttl > 0 {
 			inner.Lifetime.ExpiresAt = timestamp(made.Add(time.Duration(ttl) * time.Second))
 		}
 	}
@@ -186,8 +186,8 @@ func (d *Decoder) wrapping(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Ev
 
 // leaseAndCertificate tells of a lease and of a PKI certificate. Of leases the log shows the id, never the duration.
 func (d *Decoder) leaseAndCertificate(dst []*leastwisev1.Event, e *entry) []*leastwisev1.Event {
-	lease := e.reply.secret.GetStringBytes("lease_id")
-	pki := string(stringOf(e.request.mountType)) == "pki"
+	lease := e.reply.lease
+	pki := string(e.request.mountType) == "pki"
 	expires := time.Time{}
 	if pki {
 		expires = unix(e.reply.data.Get("expiration"))
@@ -229,7 +229,7 @@ func issuesCertificate(e *entry) bool {
 	if e.op != "update" && e.op != "create" {
 		return false
 	}
-	below := strings.TrimPrefix(e.path, string(stringOf(e.request.mountPoint)))
+	below := strings.TrimPrefix(e.path, string(e.request.mountPoint))
 	for part := range strings.SplitSeq(below, "/") {
 		if part == "issue" || part == "generate" || strings.HasPrefix(part, "sign") {
 			return true
@@ -241,7 +241,7 @@ func issuesCertificate(e *entry) bool {
 // describe gives an event of an outcome its action, path and labels.
 func (d *Decoder) describe(ev *leastwisev1.Event, e *entry) {
 	ev.Action, ev.Resource, ev.Outcome = e.op, e.path, leastwisev1.Outcome_OUTCOME_SUCCESS
-	ev.RemoteAddress = cleanName(stringOf(e.request.remote))
+	ev.RemoteAddress = cleanName(e.request.remote)
 	ev.Labels = map[string]string{}
 	if ev.Kind == leastwisev1.Event_ISSUED {
 		requestLabels(ev.Labels, e) // the mount that issued it; other calls go through mounts that say nothing of it

@@ -33,7 +33,7 @@ func (d *Decoder) revocation(dst []*leastwisev1.Event, e *entry) []*leastwisev1.
 		method = strings.TrimPrefix(method, "leases/")
 		switch {
 		case method == "wrapping/unwrap" || method == "wrapping/rewrap":
-			if e.callerWraps() { // its last use: see spent
+			if d.callerWraps(e) { // its last use: see spent
 				return dst
 			}
 			return d.revokedByToken(dst, e, body.GetStringBytes("token"), false)
@@ -48,8 +48,8 @@ func (d *Decoder) revocation(dst []*leastwisev1.Event, e *entry) []*leastwisev1.
 		}
 		return dst
 	}
-	if string(stringOf(e.request.mountType)) == "pki" {
-		below := strings.TrimPrefix(e.path, string(stringOf(e.request.mountPoint)))
+	if string(e.request.mountType) == "pki" {
+		below := strings.TrimPrefix(e.path, string(e.request.mountPoint))
 		if below == "revoke" || below == "revoke-with-key" {
 			serial := body.GetStringBytes("serial_number")
 			return append(dst, d.revoked(e, d.key(keyCertificate, d.clear(serial)), serial))
@@ -77,11 +77,11 @@ func (d *Decoder) revoked(e *entry, credential string, target []byte) *leastwise
 
 // lastUse is whether Vault revokes the calling token after this call, allowed or not: its uses are limited, and this was
 // the last. A wrapping token has one.
-func (e *entry) lastUse() bool {
+func (d *Decoder) lastUse(e *entry) bool {
 	if e.auth.remaining != nil {
-		return e.auth.remaining.GetInt() == 1
+		return whole(e.auth.remaining) == 1
 	}
-	return e.callerWraps() && e.failure == failedNot && e.path == "sys/wrapping/unwrap"
+	return e.path == "sys/wrapping/unwrap" && e.failure == failedNot && d.callerWraps(e)
 }
 
 func (d *Decoder) spent(e *entry) *leastwisev1.Event {
