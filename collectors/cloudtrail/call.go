@@ -8,7 +8,7 @@ import (
 
 // call makes event 0.
 func (d *Decoder) call(e *record) *leastwisev1.Event {
-	category, code := e.failure()
+	category, code := d.failure(e)
 	e.failed = category != failedNot
 	ev := d.event(e, indexCall, e.callKind(category))
 	ev.Credential, ev.Principal = e.caller.credential, e.caller.principal
@@ -22,13 +22,22 @@ func (d *Decoder) call(e *record) *leastwisev1.Event {
 		ev.Outcome = leastwisev1.Outcome_OUTCOME_SUCCESS
 	}
 	ev.RemoteAddress = d.address(e.address)
-	ev.Labels = e.caller.labels
-	if len(code) > 0 {
-		ev.Labels = maps.Clone(ev.Labels)
-		label(ev.Labels, "error_code", code[:min(len(code), 64)])
-	}
+	ev.Labels = d.callLabels(e.caller, code)
 	ev.Lifetime = e.caller.life
 	return ev
+}
+
+// callLabels are shared by calls that say the same; they are never changed.
+func (d *Decoder) callLabels(c *caller, code []byte) map[string]string {
+	if len(code) == 0 {
+		return c.labels
+	}
+	code = code[:min(len(code), 64)]
+	if string(code) != c.failed.code {
+		c.failed.code, c.failed.labels = string(code), maps.Clone(c.labels)
+		label(c.failed.labels, "error_code", code)
+	}
+	return c.failed.labels
 }
 
 // callKind: a call is a use if it was permitted, whatever the service then answered.

@@ -2,96 +2,133 @@ package cloudtrail
 
 import (
 	"bytes"
-	"encoding/binary"
 	"strings"
 
 	"github.com/leastwise/leastwise/collectors/jsonrecord"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
-	"github.com/valyala/fastjson"
 )
 
-// caller is who made a call, and with which credential. It is shared by all events of that caller, and never changed.
+// caller is who made a call, and with which credential. It is shared by all records of that caller.
 type caller struct {
 	credential, principal string
 	// unparented: what it is given has no parent, since it holds no key of AWS's.
 	unparented bool
-	user       string // its name in account
-	account    string
-	life       *leastwisev1.Lifetime
-	labels     map[string]string
+	// region and identity are those of the records; none if they are too long to be remembered.
+	region, identity string
+	user             string // its name in account
+	account          string
+	life             *leastwisev1.Lifetime
+	labels           map[string]string
+	// failed are the labels of its last call that failed, which few callers have of several kinds.
+	failed struct {
+		code   string
+		labels map[string]string
+	}
 }
 
 // identity are the fields of userIdentity that tell the caller.
 type identity struct {
 	kind, arn, account, key, user, principalID, invokedBy, provider []byte
-	issuer, issuerType, created, mfa, source, federated, delivery   []byte
-	behalf, store, credentialID                                     []byte
+	issuer, created, mfa, source, federated, delivery               []byte
+	behalf, store                                                   []byte
 }
 
-func (i *identity) field(key []byte, v *fastjson.Value) {
-	switch string(key) {
-	case "type":
-		i.kind = v.GetStringBytes()
-	case "arn":
-		i.arn = v.GetStringBytes()
-	case "accountId":
-		i.account = v.GetStringBytes()
-	case "accessKeyId":
-		i.key = v.GetStringBytes()
-	case "userName":
-		i.user = v.GetStringBytes()
-	case "principalId":
-		i.principalID = v.GetStringBytes()
-	case "invokedBy":
-		i.invokedBy = v.GetStringBytes()
-	case "identityProvider":
-		i.provider = v.GetStringBytes()
-	case "credentialId":
-		i.credentialID = v.GetStringBytes()
-	case "sessionContext":
-		v.GetObject().Visit(i.session)
-	case "onBehalfOf":
-		i.behalf, i.store = v.GetStringBytes("userId"), v.GetStringBytes("identityStoreArn")
+func (i *identity) read(w *jsonrecord.Walk, text []byte) {
+	w.Open(text)
+	if !w.Object() {
+		return
+	}
+	for key, more := w.Field(); more; key, more = w.Field() {
+		switch string(key) {
+		case "type":
+			i.kind = w.Text()
+		case "arn":
+			i.arn = w.Text()
+		case "accountId":
+			i.account = w.Text()
+		case "accessKeyId":
+			i.key = w.Text()
+		case "userName":
+			i.user = w.Text()
+		case "principalId":
+			i.principalID = w.Text()
+		case "invokedBy":
+			i.invokedBy = w.Text()
+		case "identityProvider":
+			i.provider = w.Text()
+		case "sessionContext":
+			i.readSession(w)
+		case "onBehalfOf":
+			i.behalf, i.store = pair(w, "userId", "identityStoreArn")
+		default:
+			w.Skip()
+		}
 	}
 }
 
-func (i *identity) session(key []byte, v *fastjson.Value) {
-	switch string(key) {
-	case "sessionIssuer":
-		i.issuer, i.issuerType = v.GetStringBytes("arn"), v.GetStringBytes("type")
-	case "attributes":
-		i.created, i.mfa = v.GetStringBytes("creationDate"), v.GetStringBytes("mfaAuthenticated")
-	case "sourceIdentity":
-		i.source = v.GetStringBytes()
-	case "webIdFederationData":
-		i.federated = v.GetStringBytes("federatedProvider")
-	case "ec2RoleDelivery":
-		i.delivery = v.GetStringBytes()
+func (i *identity) readSession(w *jsonrecord.Walk) {
+	if !w.Object() {
+		return
 	}
+	for key, more := w.Field(); more; key, more = w.Field() {
+		switch string(key) {
+		case "sessionIssuer":
+			i.issuer, _ = pair(w, "arn", "")
+		case "attributes":
+			i.created, i.mfa = pair(w, "creationDate", "mfaAuthenticated")
+		case "sourceIdentity":
+			i.source = w.Text()
+		case "webIdFederationData":
+			i.federated, _ = pair(w, "federatedProvider", "")
+		case "ec2RoleDelivery":
+			i.delivery = w.Text()
+		default:
+			w.Skip()
+		}
+	}
+}
+
+// beginning is how much of an identity tells whose it most likely is: its key's id stands within.
+const beginning = 256
+
+// identity goes past the identity, and gives it as it stands. Most are such as were seen before: comparing is quicker than
+// reading.
+func (d *Decoder) identity(w *jsonrecord.Walk) ([]byte, *caller) {
+	rest := w.Rest()
+	if len(rest) >= beginning {
+		if c, ok := d.likely.get(rest[:beginning]); ok && w.Same(c.identity) {
+			return rest[:len(c.identity)], c
+		}
+	}
+	return w.Raw(), nil
 }
 
 // caller of the record.
-func (d *Decoder) caller(e *record) caller {
-	var i identity
-	e.identity.GetObject().Visit(i.field)
-	key := d.scratch[:0]
-	for _, part := range [...][]byte{i.key, i.arn, i.kind, i.account, i.user, i.principalID, i.invokedBy, i.provider, i.issuer, i.issuerType,
-		i.created, i.mfa, i.source, i.federated, i.delivery, i.behalf, i.store, i.credentialID, e.region} {
-		key = binary.AppendUvarint(key, uint64(len(part)))
-		key = append(key, part...)
-	}
-	d.scratch = key
-	if c, ok := d.callers.get(key); ok {
+func (d *Decoder) caller(e *record) *caller {
+	if c := e.likely; c != nil && string(e.region) == c.region {
 		return c
 	}
-	c := d.newCaller(&i, e.region)
-	d.callers.put(string(key), c)
+	key := append(append(append(d.scratch[:0], e.region...), 0), e.identity...)
+	d.scratch = key
+	c, ok := d.callers.get(key)
+	if !ok {
+		var i identity
+		i.read(&d.part, e.identity)
+		c = d.newCaller(&i, e.region)
+		if text := string(key); len(text) <= maxCacheKey {
+			c.region, c.identity = text[:len(e.region)], text[len(e.region)+1:]
+			d.callers.put(text, c)
+		}
+	}
+	if len(c.identity) >= beginning {
+		d.likely.put(c.identity[:beginning], c)
+	}
 	return c
 }
 
-func (d *Decoder) newCaller(i *identity, region []byte) caller {
+func (d *Decoder) newCaller(i *identity, region []byte) *caller {
 	kind := string(i.kind)
-	c := caller{credential: d.key(i.key), account: jsonrecord.Text(i.account, maxName)}
+	c := &caller{credential: d.key(i.key), account: jsonrecord.Text(i.account, maxName)}
 	c.principal = d.principalOf(kind, i)
 	switch kind {
 	case "AWSService", "WebIdentityUser", "SAMLUser", "IdentityCenterUser":
@@ -100,7 +137,7 @@ func (d *Decoder) newCaller(i *identity, region []byte) caller {
 		c.user = jsonrecord.Text(i.user, maxName)
 	}
 	c.life = lifeSeen(c.credential, i.created)
-	c.labels = map[string]string{}
+	c.labels = make(map[string]string, 8)
 	label(c.labels, "user_type", i.kind)
 	label(c.labels, "region", region)
 	label(c.labels, "account", i.account)
@@ -134,7 +171,7 @@ func (d *Decoder) principalOf(kind string, i *identity) string {
 	switch kind {
 	case "AssumedRole", "Role":
 		if len(i.issuer) > 0 {
-			return d.principal("principal", jsonrecord.Text(i.issuer, maxResource))
+			return d.role(i.issuer).key
 		}
 		return d.principal("principal", roleOf(arn))
 	case "WebIdentityUser":

@@ -40,15 +40,24 @@ type Options struct {
 // its memory is bounded.
 type Decoder struct {
 	opts      Options
-	parser    fastjson.Parser
-	inner     fastjson.Parser // of an event that its envelope holds as text
+	walk      jsonrecord.Walk
+	part      jsonrecord.Walk // of a part of the record, whose other parts stay valid
+	inner     []byte          // an event that was in an envelope
+	asked     fastjson.Parser
+	answered  fastjson.Parser
 	verbs     cache[verb]
-	callers   cache[caller]
-	names     cache[string] // keys of credentials by id
+	callers   cache[*caller] // by region and userIdentity as it stands
+	likely    cache[*caller] // by how userIdentity begins
+	texts     cache[string]  // texts of labels
+	roles     cache[role]
 	addresses cache[string]
-	sessions  map[[32]byte]string // names of policies of sessions, by the hash of their text
-	scratch   []byte
-	rec       record
+	codes     cache[string] // categories of failure
+	spare     jsonrecord.Spare
+	// Prefixes of keys.
+	accessKey, sessionKey, principals string
+	sessions                          map[[32]byte]string // names of policies of sessions, by the hash of their text
+	scratch                           []byte
+	rec                               record
 }
 
 // NewDecoder returns a decoder for the trails of one organisation.
@@ -59,8 +68,13 @@ func NewDecoder(opts Options) *Decoder {
 	if opts.MaxBytes <= 0 {
 		opts.MaxBytes = source.DefaultMaxLine
 	}
-	return &Decoder{opts: opts, verbs: newCache[verb](4096), callers: newCache[caller](4096), names: newCache[string](4096), addresses: newCache[string](4096),
-		sessions: map[[32]byte]string{}}
+	prefix := func(kind string) string {
+		return schemas.Key{System: System, Instance: opts.Instance, Type: kind}.String()
+	}
+	return &Decoder{opts: opts, verbs: newCache[verb](4096), callers: newCache[*caller](4096), likely: newCache[*caller](4096),
+		texts: newCache[string](4096), roles: newCache[role](4096), addresses: newCache[string](4096), codes: newCache[string](1024),
+		sessions:  map[[32]byte]string{},
+		accessKey: prefix("access_key"), sessionKey: prefix("session"), principals: prefix("principal")}
 }
 
 // Records splits a file of CloudTrail's, in any of its forms.
@@ -70,13 +84,13 @@ func Records(r io.Reader, max int) source.Reader {
 
 // Decode implements source.Decoder.
 func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastwisev1.Event, error) {
-	root, err := jsonrecord.Parse(&d.parser, rec.Bytes, d.opts.MaxBytes)
-	if err != nil {
-		return dst, err
+	if bad := jsonrecord.Refuse(rec.Bytes, d.opts.MaxBytes); bad != nil {
+		return dst, bad
 	}
+	d.spare.Lend(dst)
 	e := &d.rec
 	*e = record{from: rec}
-	if err := d.open(e, root, 0); err != nil {
+	if err := d.open(e, rec.Bytes, 0); err != nil {
 		return dst, err
 	}
 	e.id = d.recordID(e)
@@ -84,6 +98,9 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 		return append(dst, d.unknown(e)), nil
 	}
 	e.caller = d.caller(e)
+	if e.errs || e.gives {
+		e.response = parsed(&d.answered, e.responseText)
+	}
 	dst = append(dst, d.call(e))
 	if e.failed {
 		return dst, nil
@@ -92,9 +109,11 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 }
 
 // open finds the event's fields, in the record itself or in its envelope.
-func (d *Decoder) open(e *record, root *fastjson.Value, depth int) error {
-	e.root = root
-	root.GetObject().Visit(e.field)
+func (d *Decoder) open(e *record, text []byte, depth int) error {
+	e.text = text
+	if !d.read(e, text) {
+		return jsonrecord.NotObject(text)
+	}
 	if len(e.eventName) > 0 && len(e.eventSource) > 0 || len(e.eventType) > 0 {
 		if e.known() && (len(e.eventName) == 0 || len(e.eventSource) == 0) {
 			return jsonrecord.Malformed("the record has no eventName, or no eventSource")
@@ -105,7 +124,7 @@ func (d *Decoder) open(e *record, root *fastjson.Value, depth int) error {
 				return jsonrecord.Malformed("the record has no eventTime that can be read")
 			}
 		}
-		if e.identity != nil && e.identity.Type() == fastjson.TypeString {
+		if len(e.identity) > 0 && e.identity[0] == '"' {
 			return jsonrecord.Malformed("userIdentity is text; export CloudTrail Lake rows with the column eventJson")
 		}
 		return nil
@@ -113,19 +132,18 @@ func (d *Decoder) open(e *record, root *fastjson.Value, depth int) error {
 	if depth > 0 {
 		return jsonrecord.Malformed("the envelope holds no CloudTrail event")
 	}
-	switch {
-	case e.detail != nil:
-		inside := e.detail
-		*e = record{from: e.from}
-		return d.open(e, inside, 1)
-	case len(e.text) > 0:
-		// The text is a part of the parsed record: it is read before the parser is used again.
-		inside, err := jsonrecord.Parse(&d.inner, e.text, d.opts.MaxBytes)
-		if err != nil {
-			return err
+	inside := e.detail
+	if inside == nil && e.message != nil {
+		if bad := jsonrecord.Refuse(e.message, d.opts.MaxBytes); bad != nil {
+			return bad
 		}
+		inside = e.message
+	}
+	switch {
+	case inside != nil:
+		d.inner = append(d.inner[:0], inside...)
 		*e = record{from: e.from}
-		return d.open(e, inside, 1)
+		return d.open(e, d.inner, 1)
 	case len(e.digest) > 0:
 		e.eventType, e.eventName, e.eventSource, e.eventID = []byte("digest"), []byte("Digest"), []byte("cloudtrail.amazonaws.com"), e.digest
 		e.at, _ = parseTime(e.digestEnd)
@@ -142,7 +160,7 @@ func (d *Decoder) recordID(e *record) string {
 	}
 	switch {
 	case len(id) == 0:
-		return jsonrecord.Hash(e.root)
+		return jsonrecord.Hash(parsed(&d.asked, e.text))
 	case len(id) > maxName:
 		return jsonrecord.HashOf(id)
 	}
@@ -159,10 +177,22 @@ func (d *Decoder) unknown(e *record) *leastwisev1.Event {
 
 // event starts an event of this record with what all of its events have in common.
 func (d *Decoder) event(e *record, index uint32, kind leastwisev1.Event_Kind) *leastwisev1.Event {
-	if e.caller.credential == "" && index != indexUnknown {
+	if index != indexUnknown && e.caller.credential == "" {
 		index += indexUnnamed
 	}
-	return jsonrecord.Event(System, d.opts.Instance, e.id, index, kind, e.at, e.from)
+	return d.spare.Event(System, d.opts.Instance, e.id, index, kind, e.at, e.from)
+}
+
+// parsed is a text that was read before, or a part of one; nil if it is none. It is valid until parser is used again.
+func parsed(parser *fastjson.Parser, text []byte) *fastjson.Value {
+	if len(text) == 0 {
+		return nil
+	}
+	v, err := parser.ParseBytes(text)
+	if err != nil {
+		return nil
+	}
+	return v
 }
 
 // key of a credential; empty if there is no id.
@@ -170,16 +200,11 @@ func (d *Decoder) key(id []byte) string {
 	if len(id) == 0 {
 		return ""
 	}
-	if key, ok := d.names.get(id); ok {
-		return key
-	}
-	kind := "access_key"
+	prefix := d.accessKey
 	if bytes.HasPrefix(id, []byte("ASIA")) {
-		kind = "session"
+		prefix = d.sessionKey
 	}
-	key := schemas.Key{System: System, Instance: d.opts.Instance, Type: kind, ID: jsonrecord.ID(id)}.String()
-	d.names.put(string(id), key)
-	return key
+	return prefix + jsonrecord.ID(id)
 }
 
 // principal is an identity's key; empty if there is no id.
@@ -188,4 +213,21 @@ func (d *Decoder) principal(kind, id string) string {
 		return ""
 	}
 	return schemas.Key{System: System, Instance: d.opts.Instance, Type: kind, ID: id}.String()
+}
+
+// role is one that sessions are given of, and its key.
+type role struct{ arn, key string }
+
+func (d *Decoder) role(arn []byte) role {
+	if known, ok := d.roles.get(arn); ok {
+		return known
+	}
+	r := role{arn: jsonrecord.Text(arn, maxResource)}
+	if r.arn != "" {
+		r.key = d.principals + r.arn
+	}
+	if len(r.arn) == len(arn) {
+		d.roles.put(r.arn, r)
+	}
+	return r
 }

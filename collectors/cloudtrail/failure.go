@@ -75,13 +75,18 @@ func classify(code string) string {
 
 // failure is the category of what went wrong, and the code that says so. Some services leave errorCode out and put the
 // error into the answer; some give a message alone.
-func (e *record) failure() (category string, code []byte) {
+func (d *Decoder) failure(e *record) (category string, code []byte) {
 	code = e.errorCode
 	if len(code) == 0 {
 		code = e.answeredCode()
 	}
 	if len(code) > 0 {
-		return classify(jsonrecord.Text(code, maxName)), code
+		category, known := d.codes.get(code)
+		if !known {
+			category = classify(jsonrecord.Text(code, maxName))
+			d.codes.put(string(code), category)
+		}
+		return category, code
 	}
 	if login := e.response.GetStringBytes("ConsoleLogin"); string(login) == "Failure" {
 		return failedLogin, nil
@@ -104,17 +109,16 @@ func (e *record) failure() (category string, code []byte) {
 
 // answeredCode is an error's code inside responseElements.
 func (e *record) answeredCode() []byte {
-	answer := object(e.response)
-	if answer == nil {
+	if !e.errs {
 		return nil
 	}
 	for _, name := range []string{"errorCode", "ErrorCode"} {
-		if code := answer.GetStringBytes(name); len(code) > 0 {
+		if code := e.response.GetStringBytes(name); len(code) > 0 {
 			return code
 		}
 	}
 	for _, name := range []string{"error", "Error"} {
-		inner := answer.Get(name)
+		inner := e.response.Get(name)
 		if code := inner.GetStringBytes("code"); len(code) > 0 {
 			return code
 		}

@@ -10,73 +10,174 @@ import (
 	"github.com/valyala/fastjson"
 )
 
-// record is one CloudTrail event while it is decoded.
+// record is one CloudTrail event while it is decoded. Its texts die with the next record.
 type record struct {
 	from   source.Record
-	root   *fastjson.Value
+	text   []byte
 	id     string
 	at     time.Time
 	verb   verb
-	caller caller
+	caller *caller
 	failed bool
 
 	eventTime, otherTime, eventSource, eventName, eventType []byte
 	eventID, sharedID, errorCode, errorMessage              []byte
 	address, region                                         []byte
-	identity, request, response, resources                  *fastjson.Value
+	arn                                                     []byte // the first of resources
+
+	// What these hold is read when it is needed: they are taken as they stand.
+	identity, requestText, responseText []byte
+	likely                              *caller // whose identity this is, if its region is the record's
+	errs, gives                         bool    // what the response has fields of: an error, a credential
+	request, response                   *fastjson.Value
 
 	// Of an envelope.
-	detail            *fastjson.Value
-	text              []byte
+	detail, message   []byte
 	digest, digestEnd []byte
 }
 
-// field is called once for each field of the record: looking each up by its name would go through all as often.
-func (e *record) field(key []byte, v *fastjson.Value) {
-	switch string(key) {
-	case "eventTime":
-		e.eventTime = v.GetStringBytes()
-	case "@timestamp":
-		e.otherTime = v.GetStringBytes()
-	case "eventSource":
-		e.eventSource = v.GetStringBytes()
-	case "eventName":
-		e.eventName = v.GetStringBytes()
-	case "eventType":
-		e.eventType = v.GetStringBytes()
-	case "eventID":
-		e.eventID = v.GetStringBytes()
-	case "sharedEventID":
-		e.sharedID = v.GetStringBytes()
-	case "errorCode":
-		e.errorCode = v.GetStringBytes()
-	case "errorMessage":
-		e.errorMessage = v.GetStringBytes()
-	case "sourceIPAddress":
-		e.address = v.GetStringBytes()
-	case "awsRegion":
-		e.region = v.GetStringBytes()
-	case "userIdentity":
-		e.identity = v
-	case "requestParameters":
-		e.request = v
-	case "responseElements":
-		e.response = v
-	case "resources":
-		e.resources = v
-	case "detail":
-		if v.Type() == fastjson.TypeObject {
-			e.detail = v
-		}
-	case "eventJson", "CloudTrailEvent", "message":
-		if text := v.GetStringBytes(); len(text) > 0 && text[0] == '{' {
-			e.text = text
-		}
-	case "digestS3Object":
-		e.digest = v.GetStringBytes()
-	case "digestEndTime":
-		e.digestEnd = v.GetStringBytes()
+// read takes what the record says, and tells whether the record is an object in JSON. Of fields with one name the last
+// counts.
+func (d *Decoder) read(e *record, text []byte) bool {
+	w := &d.walk
+	w.Open(text)
+	if !w.Object() {
+		return false
 	}
+	for key, more := w.Field(); more; key, more = w.Field() {
+		switch string(key) {
+		case "eventTime":
+			e.eventTime = w.Text()
+		case "@timestamp":
+			e.otherTime = w.Text()
+		case "eventSource":
+			e.eventSource = w.Text()
+		case "eventName":
+			e.eventName = w.Text()
+		case "eventType":
+			e.eventType = w.Text()
+		case "eventID":
+			e.eventID = w.Text()
+		case "sharedEventID":
+			e.sharedID = w.Text()
+		case "errorCode":
+			e.errorCode = w.Text()
+		case "errorMessage":
+			e.errorMessage = w.Text()
+		case "sourceIPAddress":
+			e.address = w.Text()
+		case "awsRegion":
+			e.region = w.Text()
+		case "userIdentity":
+			e.identity, e.likely = d.identity(w)
+		case "requestParameters":
+			e.requestText = w.Raw()
+		case "responseElements":
+			from := w.At()
+			e.errs, e.gives = answer(w)
+			e.responseText = text[from:w.At()]
+		case "resources":
+			e.arn = firstARN(w)
+		case "detail":
+			if raw := w.Raw(); len(raw) > 0 && raw[0] == '{' {
+				e.detail = raw
+			}
+		case "eventJson", "CloudTrailEvent", "message":
+			if text := w.Text(); len(text) > 0 && text[0] == '{' {
+				e.message = text
+			}
+		case "digestS3Object":
+			e.digest = w.Text()
+		case "digestEndTime":
+			e.digestEnd = w.Text()
+		default:
+			w.Skip()
+		}
+	}
+	return w.Close()
+}
+
+// answer goes past a response, and tells whether it has fields of an error, and of a credential.
+func answer(w *jsonrecord.Walk) (errs, gives bool) {
+	if !w.Object() {
+		return false, false
+	}
+	for key, more := w.Field(); more; key, more = w.Field() {
+		switch string(key) {
+		case "errorCode", "ErrorCode", "error", "Error", "ConsoleLogin", "_return":
+			errs = true
+		case "credentials", "credentialSet", "accessKey":
+			gives = true
+		}
+		w.Skip()
+	}
+	return errs, gives
+}
+
+// firstARN goes past a list of resources, and gives the first ARN.
+func firstARN(w *jsonrecord.Walk) (found []byte) {
+	if !w.Array() {
+		return nil
+	}
+	for w.Item() {
+		if len(found) > 0 {
+			w.Skip()
+			continue
+		}
+		if !w.Object() {
+			continue
+		}
+		var upper, lower, prefix []byte
+		for key, more := w.Field(); more; key, more = w.Field() {
+			switch string(key) {
+			case "ARN":
+				upper = first(upper, w)
+			case "arn":
+				lower = first(lower, w)
+			case "ARNPrefix":
+				prefix = first(prefix, w)
+			default:
+				w.Skip()
+			}
+		}
+		if found = upper; len(found) == 0 {
+			if found = lower; len(found) == 0 {
+				found = prefix
+			}
+		}
+	}
+	return found
+}
+
+// first goes past the value, and gives its text unless one is known: of fields with one name the first counts, also if it
+// is no text.
+func first(known []byte, w *jsonrecord.Walk) []byte {
+	text := w.Text()
+	switch {
+	case known != nil:
+		return known
+	case text == nil:
+		return []byte{}
+	}
+	return text
+}
+
+// pair goes past the value, and gives two of its texts if it is an object.
+func pair(w *jsonrecord.Walk, one, other string) (a, b []byte) {
+	if !w.Object() {
+		return nil, nil
+	}
+	for key, more := w.Field(); more; key, more = w.Field() {
+		switch string(key) {
+		case one:
+			a = first(a, w)
+		case other:
+			b = first(b, w)
+		default:
+			w.Skip()
+		}
+	}
+	return a, b
 }
 
 // Types of events. A record of a release that had none is an API call.
@@ -152,6 +253,24 @@ func label(labels map[string]string, name string, value []byte) {
 	}
 }
 
+// label does the same with a value that is likely to come again.
+func (d *Decoder) label(labels map[string]string, name string, value []byte) {
+	if len(value) == 0 || len(labels) >= jsonrecord.MaxLabels {
+		return
+	}
+	text, ok := d.texts.get(value)
+	if !ok {
+		if looksSecret(value) {
+			return
+		}
+		text = jsonrecord.Text(value, jsonrecord.MaxLabel)
+		if len(text) == len(value) { // it is the same, as nearly all are
+			d.texts.put(text, text)
+		}
+	}
+	labels[name] = text
+}
+
 // marks are what session tokens begin with.
 var marks = []string{"FwoGZXIvYXdz", "FQoGZXIvYXdz", "IQoJb3JpZ2lu", "AQoDYXdz", "AQoEXAMPLE"}
 
@@ -162,14 +281,6 @@ func looksSecret(text []byte) bool {
 		}
 	}
 	return jsonrecord.Secret(text)
-}
-
-// object is v if it is one.
-func object(v *fastjson.Value) *fastjson.Value {
-	if v != nil && v.Type() == fastjson.TypeObject {
-		return v
-	}
-	return nil
 }
 
 // address as far as it is one: without the leading zeros that some services write in front of numbers, which others read

@@ -8,11 +8,17 @@ import (
 	"github.com/leastwise/leastwise/collectors/jsonrecord"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
 	"github.com/valyala/fastjson"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // outcomes appends what a call that went through did to credentials.
 func (d *Decoder) outcomes(dst []*leastwisev1.Event, e *record) []*leastwisev1.Event {
-	if given := e.given(); given != nil {
+	given := e.given()
+	if given == nil && e.verb.service != "iam" {
+		return dst
+	}
+	e.request = parsed(&d.asked, e.requestText)
+	if given != nil {
 		if ev := d.session(e, given); ev != nil {
 			dst = append(dst, ev)
 		}
@@ -40,10 +46,10 @@ func (d *Decoder) outcomes(dst []*leastwisev1.Event, e *record) []*leastwisev1.E
 
 // given is the object that holds a new session's key: credentials, or the first credentialSet of Roles Anywhere.
 func (e *record) given() *fastjson.Value {
-	answer := object(e.response)
-	if answer == nil {
+	if !e.gives {
 		return nil
 	}
+	answer := e.response
 	if len(answer.GetStringBytes("credentials", "accessKeyId")) > 0 {
 		return answer
 	}
@@ -64,17 +70,19 @@ func (d *Decoder) session(e *record, given *fastjson.Value) *leastwisev1.Event {
 	ev := d.event(e, indexIssued, leastwisev1.Event_ISSUED)
 	ev.Credential, ev.Actor, ev.Parent, ev.Orphan = credential, e.caller.credential, e.caller.credential, e.caller.unparented
 	ev.Action = e.verb.action
-	ev.Lifetime = &leastwisev1.Lifetime{}
-	if !e.at.IsZero() {
-		ev.Lifetime.IssuedAt = timestamp(e.at)
-	}
+	life := &struct {
+		leastwisev1.Lifetime
+		expires timestamppb.Timestamp
+	}{} // one allocation
+	ev.Lifetime, life.IssuedAt = &life.Lifetime, ev.OccurredAt
 	if until, ok := timeOf(given.Get("credentials", "expiration")); ok {
-		ev.Lifetime.ExpiresAt = timestamp(until)
+		life.expires.Seconds, life.expires.Nanos = until.Unix(), int32(until.Nanosecond())
+		life.ExpiresAt = &life.expires
 	}
 	ev.Labels = d.sessionLabels(e, given)
 	ev.Principal = d.holder(e, given)
 	if role := e.request.GetStringBytes("roleArn"); len(role) > 0 {
-		ev.Resource = jsonrecord.Text(role, maxResource)
+		ev.Resource = d.role(role).arn
 	}
 	for _, name := range e.request.GetArray("policyArns") {
 		if arn := name.GetStringBytes("arn"); len(arn) > 0 && len(ev.Policies) < maxPolicies {
@@ -97,10 +105,10 @@ const maxPolicies = 16
 // holder is whose session it is: the role's, the federated user's, the account's root, or the caller's own.
 func (d *Decoder) holder(e *record, given *fastjson.Value) string {
 	if role := e.request.GetStringBytes("roleArn"); len(role) > 0 {
-		return d.principal("principal", jsonrecord.Text(role, maxResource))
+		return d.role(role).key
 	}
 	if role := given.GetStringBytes("roleArn"); len(role) > 0 {
-		return d.principal("principal", jsonrecord.Text(role, maxResource))
+		return d.role(role).key
 	}
 	if target := jsonrecord.Text(e.request.GetStringBytes("targetPrincipal"), maxResource); target != "" {
 		if parts := strings.SplitN(target, ":", 6); len(parts) == 6 {
@@ -123,42 +131,42 @@ func (d *Decoder) holder(e *record, given *fastjson.Value) string {
 // sessionLabels tell how a session came to be, and whose it is behind the role.
 func (d *Decoder) sessionLabels(e *record, given *fastjson.Value) map[string]string {
 	labels := map[string]string{"ends_with_parent": "false"}
-	for _, name := range []string{"region", "web_identity_provider", "web_identity_subject", "saml_issuer", "saml_subject", "invoked_by"} {
+	for _, name := range [...]string{"region", "web_identity_provider", "web_identity_subject", "saml_issuer", "saml_subject", "invoked_by"} {
 		if value := e.caller.labels[name]; value != "" {
 			labels[name] = value
 		}
 	}
 	asked, answer := e.request, e.response
-	label(labels, "session_issuer", asked.GetStringBytes("roleArn"))
-	label(labels, "session_name", asked.GetStringBytes("roleSessionName"))
+	d.label(labels, "session_issuer", asked.GetStringBytes("roleArn"))
+	d.label(labels, "session_name", asked.GetStringBytes("roleSessionName"))
 	for _, from := range []*fastjson.Value{asked, answer, given} {
-		label(labels, "source_identity", from.GetStringBytes("sourceIdentity"))
+		d.label(labels, "source_identity", from.GetStringBytes("sourceIdentity"))
 	}
 	if labels["source_identity"] == "" && e.caller.labels["source_identity"] != "" {
 		labels["source_identity"] = e.caller.labels["source_identity"] // it survives role chaining
 	}
 	if labels["web_identity_subject"] == "" {
-		label(labels, "web_identity_subject", answer.GetStringBytes("subjectFromWebIdentityToken"))
+		d.label(labels, "web_identity_subject", answer.GetStringBytes("subjectFromWebIdentityToken"))
 	}
 	if labels["web_identity_provider"] == "" && labels["web_identity_subject"] != "" {
-		label(labels, "web_identity_provider", answer.GetStringBytes("provider"))
+		d.label(labels, "web_identity_provider", answer.GetStringBytes("provider"))
 	}
 	if labels["web_identity_subject"] != "" {
-		label(labels, "web_identity_audience", answer.GetStringBytes("audience"))
+		d.label(labels, "web_identity_audience", answer.GetStringBytes("audience"))
 	}
-	label(labels, "saml_provider", asked.GetStringBytes("principalArn"))
+	d.label(labels, "saml_provider", asked.GetStringBytes("principalArn"))
 	if labels["saml_subject"] == "" {
-		label(labels, "saml_subject", answer.GetStringBytes("subject"))
+		d.label(labels, "saml_subject", answer.GetStringBytes("subject"))
 	}
-	label(labels, "federated_user", given.GetStringBytes("federatedUser", "arn"))
-	label(labels, "task_policy", asked.GetStringBytes("taskPolicyArn", "arn"))
+	d.label(labels, "federated_user", given.GetStringBytes("federatedUser", "arn"))
+	d.label(labels, "task_policy", asked.GetStringBytes("taskPolicyArn", "arn"))
 	if len(asked.GetStringBytes("serialNumber")) > 0 {
 		labels["mfa"] = "true"
 	}
 	if len(asked.GetStringBytes("policy")) > 0 || len(asked.GetArray("policyArns")) > 0 {
 		labels["session_policy"] = "true"
 	}
-	tagLabels(labels, asked)
+	d.tagLabels(labels, asked)
 	return labels
 }
 
@@ -171,11 +179,11 @@ var tagsKept = map[string]string{
 	"spiffe_id": "spiffe_id", "spiffe-id": "spiffe_id",
 }
 
-func tagLabels(labels map[string]string, asked *fastjson.Value) {
+func (d *Decoder) tagLabels(labels map[string]string, asked *fastjson.Value) {
 	tags := asked.GetArray("tags")
 	for _, tag := range tags[:min(len(tags), 50)] {
 		if name, ok := tagsKept[strings.ToLower(string(tag.GetStringBytes("key")))]; ok {
-			label(labels, name, tag.GetStringBytes("value"))
+			d.label(labels, name, tag.GetStringBytes("value"))
 		}
 	}
 }
@@ -204,14 +212,11 @@ func (d *Decoder) createdKey(dst []*leastwisev1.Event, e *record) []*leastwisev1
 	}
 	ev := d.event(e, indexIssued, leastwisev1.Event_ISSUED)
 	ev.Credential, ev.Actor, ev.Parent, ev.Action = credential, e.caller.credential, e.caller.credential, e.verb.action
-	ev.Lifetime = &leastwisev1.Lifetime{NeverExpires: true}
-	if !e.at.IsZero() {
-		ev.Lifetime.IssuedAt = timestamp(e.at)
-	}
+	ev.Lifetime = &leastwisev1.Lifetime{NeverExpires: true, IssuedAt: ev.OccurredAt}
 	ev.Labels = map[string]string{"ends_with_parent": "false"}
 	user := made.GetStringBytes("userName")
-	label(ev.Labels, "user_name", user)
-	label(ev.Labels, "account", []byte(e.caller.account))
+	d.label(ev.Labels, "user_name", user)
+	d.label(ev.Labels, "account", []byte(e.caller.account))
 	if e.caller.user != "" && (len(user) == 0 || string(user) == e.caller.user) {
 		ev.Principal = e.caller.principal
 	}

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/leastwise/leastwise/collectors/jsonrecord"
-	"github.com/valyala/fastjson"
 )
 
 // verb is what a call does: the event's name, and the permission that it needs.
@@ -99,38 +98,62 @@ func withoutVersion(event string) string {
 
 // resource is what the call was about: the ARN that CloudTrail gives, else a well-known parameter of the request.
 func (d *Decoder) resource(e *record) string {
-	for _, res := range e.resources.GetArray() {
-		for _, name := range [...]string{"ARN", "arn", "ARNPrefix"} {
-			if arn := res.GetStringBytes(name); len(arn) > 0 {
-				return jsonrecord.Text(arn, maxResource)
-			}
-		}
+	if len(e.arn) > 0 {
+		return jsonrecord.Text(e.arn, maxResource)
 	}
-	params := object(e.request)
-	if params == nil {
+	w := &d.part
+	w.Open(e.requestText)
+	if !w.Object() {
 		return ""
 	}
-	if bucket := params.GetStringBytes("bucketName"); len(bucket) > 0 {
-		arn := append(append(d.scratch[:0], "arn:aws:s3:::"...), bucket...)
-		if key := params.GetStringBytes("key"); len(key) > 0 {
-			arn = append(append(arn, '/'), key...)
+	var bucket, object, found []byte
+	best := len(parameters)
+	for key, more := w.Field(); more; key, more = w.Field() {
+		switch string(key) {
+		case "bucketName":
+			bucket = first(bucket, w)
+			continue
+		case "key":
+			object = first(object, w)
+			continue
 		}
-		d.scratch = arn
-		return jsonrecord.Text(arn, maxResource)
+		rank := rankOf(key)
+		if rank >= best {
+			w.Skip()
+		} else if text := w.Text(); len(text) > 0 && !looksSecret(text) {
+			best, found = rank, text
+		}
 	}
-	best, found := len(parameters), []byte(nil)
-	params.GetObject().Visit(func(key []byte, v *fastjson.Value) {
-		for rank, name := range parameters[:best] {
-			if len(key) == len(name) && bytes.EqualFold(key, []byte(name)) {
-				if text := v.GetStringBytes(); len(text) > 0 && !looksSecret(text) {
-					best, found = rank, text
-				}
-				return
+	if len(bucket) == 0 {
+		return jsonrecord.Text(found, maxResource)
+	}
+	arn := append(append(d.scratch[:0], "arn:aws:s3:::"...), bucket...)
+	if len(object) > 0 {
+		arn = append(append(arn, '/'), object...)
+	}
+	d.scratch = arn
+	return jsonrecord.Text(arn, maxResource)
+}
+
+// rankOf a parameter among those that name what a request is about.
+func rankOf(key []byte) int {
+	if len(key) < len(ranks) {
+		for _, rank := range ranks[len(key)] {
+			if bytes.EqualFold(key, []byte(parameters[rank])) {
+				return rank
 			}
 		}
-	})
-	return jsonrecord.Text(found, maxResource)
+	}
+	return len(parameters)
 }
+
+// ranks of the parameters, by the lengths of their names.
+var ranks = func() (of [24][]int) {
+	for rank, name := range parameters {
+		of[len(name)] = append(of[len(name)], rank)
+	}
+	return of
+}()
 
 // parameters of requests that name what they are about, the most telling first.
 var parameters = []string{"roleArn", "resourceArn", "policyArn", "topicArn", "functionName", "tableName", "queueUrl", "secretId",

@@ -153,16 +153,25 @@ func (w *Walk) Text() []byte {
 		w.Skip()
 		return nil
 	}
-	to := w.closing(from)
-	if to < 0 || w.depth >= fastjson.MaxDepth {
-		w.fail()
+	if !w.pass() {
 		return nil
 	}
-	w.at = to + 1
+	to := w.at - 1
 	if w.slash {
 		return w.clear(w.text[from:to:to])
 	}
 	return w.text[from:to:to]
+}
+
+// pass goes past a text.
+func (w *Walk) pass() bool {
+	to := w.closing(w.at + 1)
+	if to < 0 || w.depth >= fastjson.MaxDepth {
+		w.fail()
+		return false
+	}
+	w.at = to + 1
+	return true
 }
 
 // IsText is whether the value is a text.
@@ -251,8 +260,25 @@ func (w *Walk) Raw() []byte {
 	return w.text[from:w.at:w.at]
 }
 
+// Rest is what stands from the value on.
+func (w *Walk) Rest() []byte { return w.text[w.at:w.end:w.end] }
+
+// Same goes past the value if it is an object that stands as raw does, which Raw gave of a value as deep in its text.
+func (w *Walk) Same(raw string) bool {
+	rest := w.text[w.at:w.end]
+	if len(raw) == 0 || raw[0] != '{' || len(rest) < len(raw) || string(rest[:len(raw)]) != raw {
+		return false
+	}
+	w.at += len(raw)
+	return true
+}
+
 // Skip goes past the value.
 func (w *Walk) Skip() {
+	if w.IsText() {
+		w.pass()
+		return
+	}
 	var objects [fastjson.MaxDepth/64 + 1]uint64 // which of the containers are objects
 	text := w.text
 	i, depth := w.at, w.depth

@@ -152,6 +152,34 @@ func TestAWalkReadsWhatTheParserReads(t *testing.T) {
 	}
 }
 
+func TestAnObjectThatWasSeenBeforeIsPassedOnlyIfItIsTheSame(t *testing.T) {
+	for _, c := range []struct {
+		text, raw string
+		same      bool
+	}{
+		{`{"a":{"b":1},"c":2}`, `{"b":1}`, true}, {`{"a":{"b":1}}`, `{"b":1}`, true}, {`{"a":{"b":12},"c":2}`, `{"b":1}`, false},
+		{`{"a":{"b":1},"c":2}`, `{"b":1,"c":1}`, false}, {`{"a":{"b":1`, `{"b":1}`, false}, {`{"a":{"b":1}`, `{"b":1}`, true},
+		{`{"a":12,"c":2}`, `1`, false}, {`{"a":"1","c":2}`, `"1"`, false}, {`{"a":`, ``, false}, {`{"a":{},"c":2}`, "{}", true},
+	} {
+		var w Walk
+		w.Open([]byte(c.text))
+		w.Object()
+		w.Field()
+		rest := string(w.Rest())
+		if got := w.Same(c.raw); got != c.same || rest != c.text[len(`{"a":`):] {
+			t.Errorf("%s: %s: %v, rest %s", c.text, c.raw, got, rest)
+		} else if !got {
+			w.Skip()
+		}
+		for _, more := w.Field(); more; _, more = w.Field() {
+			w.Skip()
+		}
+		if _, err := fastjson.Parse(c.text); w.Close() != (err == nil) {
+			t.Errorf("%s: read whole: %v", c.text, w.Close())
+		}
+	}
+}
+
 func FuzzWalk(f *testing.F) {
 	for i, text := range walks {
 		f.Add([]byte(text), uint64(i))
