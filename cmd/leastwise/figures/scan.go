@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/figures/amplify"
@@ -78,17 +77,45 @@ func scanOf(ctx context.Context, files []string) (s scanned, err error) {
 	var said bytes.Buffer // which file was taken for what: of no interest unless it fails
 	command.Stderr = &said
 	began := time.Now()
-	if err := command.Run(); err != nil {
+	if err := command.Start(); err != nil {
+		return s, fmt.Errorf("scan: %w", err)
+	}
+	done, peak := make(chan struct{}), make(chan float64)
+	go func() { peak <- highWater(command.Process.Pid, done) }()
+	err = command.Wait()
+	close(done)
+	s.memory = <-peak
+	if err != nil {
 		return s, fmt.Errorf("scan: %w\n%s", err, said.Bytes())
+	}
+	if s.memory == 0 {
+		return s, errors.New("scan: the system does not tell how much memory a process held")
 	}
 	s.took = time.Since(began)
 	s.processor = command.ProcessState.UserTime() + command.ProcessState.SystemTime()
-	usage, ok := command.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return s, errors.New("scan: the system does not tell how much memory a process held")
-	}
-	s.memory = float64(usage.Maxrss) * 1024 // Linux counts in KiB
 	return s, nil
+}
+
+// highWater is the most memory that a process held at once, in bytes, as far as it was seen before done; 0 is unknown. What
+// the system tells of a child that has ended will not do: it counts its parent's memory, which the child shares until it
+// is a program of its own.
+func highWater(pid int, done <-chan struct{}) (most float64) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if _, rest, found := bytes.Cut(status, []byte("VmHWM:")); err == nil && found {
+			var kib float64
+			if n, _ := fmt.Sscan(string(rest[:min(len(rest), 64)]), &kib); n == 1 {
+				most = kib * 1024
+			}
+		}
+		select {
+		case <-done:
+			return most
+		case <-tick.C:
+		}
+	}
 }
 
 // unpack runs gzip -dc FILES | wc -l.
