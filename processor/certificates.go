@@ -192,8 +192,7 @@ func (p *Processor) tell(ctx context.Context, findings []*pb.Finding) error {
 		if err != nil {
 			return fmt.Errorf("finding %s about %s: %w", f.Kind, f.Subject, err)
 		}
-		key := "finding/" + f.Source + "/" + f.Instance + "/" + f.Kind + "/" + f.Subject
-		messages = append(messages, stream.Message{Topic: schemas.TopicIdentity, Key: []byte(key), Value: value})
+		messages = append(messages, stream.Message{Topic: schemas.TopicIdentity, Key: []byte(schemas.FindingKey(f)), Value: value})
 	}
 	return p.deps.Stream.Publish(ctx, messages...)
 }

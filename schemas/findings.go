@@ -1,5 +1,7 @@
 package schemas
 
+import "github.com/leastwise/leastwise/schemas/leastwisev1"
+
 // Kinds of findings that sources and their comparison give; those about identities are package identity's.
 const (
 	// A certificate transparency log does not do what it is there for; each is an alarm of package certlog.
@@ -19,4 +21,9 @@ const (
 func FindingKinds() []string {
 	return []string{FindingLogBadSignature, FindingLogRewrittenHistory, FindingLogShrunkTree, FindingLogWrongInclusion,
 		FindingLogGap, FindingLogUnproven, FindingUnverifiedToken, FindingUnissuedCertificate}
+}
+
+// FindingKey is the key of a finding's message: what it replaces, whoever of the sources and processors says it.
+func FindingKey(f *leastwisev1.Finding) string {
+	return "finding/" + f.Source + "/" + f.Instance + "/" + f.Kind + "/" + f.Subject
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/leastwise/leastwise/collectors/jsonrecord"
 	"github.com/leastwise/leastwise/collectors/source"
 	"github.com/leastwise/leastwise/internal/stream"
+	"github.com/leastwise/leastwise/schemas"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -93,7 +94,7 @@ func loadFindings(path string) (*findings, error) {
 		if err = errors.Join(err, bad, said.UnmarshalVT(bytes)); err != nil {
 			break
 		}
-		f.entries[findingKey(said)] = &standing{said: said, quiet: one.Quiet, fresh: true}
+		f.entries[schemas.FindingKey(said)] = &standing{said: said, quiet: one.Quiet, fresh: true}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("findings %s: %w; remove the file if it is damaged: what still holds is found again", path, err)
@@ -124,10 +125,6 @@ func (f *findings) save() error {
 	return nil
 }
 
-func findingKey(f *leastwisev1.Finding) string {
-	return "finding/" + f.Source + "/" + f.Instance + "/" + f.Kind + "/" + f.Subject
-}
-
 // Found says that something is wrong. It may be called by Feed.Read, by the decoder and by Options.Notice: it is
 // published with the records of the same batch, before these are remembered as read.
 func (c *Collector) Found(found Found) {
@@ -136,7 +133,7 @@ func (c *Collector) Found(found Found) {
 		Subject: jsonrecord.Text([]byte(found.Subject), jsonrecord.MaxText), Detail: jsonrecord.Text([]byte(found.Detail), maxDetail),
 		Evidence: items(found.Evidence), About: items(found.About), Standing: true,
 		Since: timestamppb.New(now), At: timestamppb.New(now), Count: found.Times}
-	key := findingKey(said)
+	key := schemas.FindingKey(said)
 	old := c.findings.entries[key]
 	if old == nil && len(c.findings.entries) >= maxSubjects {
 		return // a bound: what comes beyond it is told by its events alone
@@ -155,7 +152,7 @@ func (c *Collector) Found(found Found) {
 func (c *Collector) Withdraw(kind, subject string) {
 	said := &leastwisev1.Finding{Source: c.opts.Source, Instance: c.opts.Instance, Kind: kind,
 		Subject: jsonrecord.Text([]byte(subject), jsonrecord.MaxText)}
-	if old := c.findings.entries[findingKey(said)]; old != nil && old.said.Standing {
+	if old := c.findings.entries[schemas.FindingKey(said)]; old != nil && old.said.Standing {
 		c.findings.withdraw(old, c.Now())
 	}
 }
@@ -193,7 +190,7 @@ func (f *findings) news(now time.Time, handed uint64) ([]stream.Message, error) 
 	messages := make([]stream.Message, len(due))
 	for i, one := range due {
 		one.fresh, one.grown, one.told, one.batch = false, false, now, handed
-		messages[i] = FactMessage(findingKey(one.said), &leastwisev1.Fact{Fact: &leastwisev1.Fact_Finding{Finding: one.said}})
+		messages[i] = FactMessage(schemas.FindingKey(one.said), &leastwisev1.Fact{Fact: &leastwisev1.Fact_Finding{Finding: one.said}})
 	}
 	return messages, nil
 }
