@@ -1,6 +1,7 @@
 package certlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -68,28 +69,21 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	set(&c.Instance, "default")
-	set(&c.Verify, VerifySampled)
-	set(&c.Poll, time.Minute)
-	set(&c.MaxHeadAge, 24*time.Hour)
-	set(&c.BatchRecords, 10_000)
-	set(&c.BatchWait, 200*time.Millisecond)
-	set(&c.Heartbeat, 30*time.Second)
+	c.Instance = cmp.Or(c.Instance, "default")
+	c.Verify = cmp.Or(c.Verify, VerifySampled)
+	c.Poll = cmp.Or(c.Poll, time.Minute)
+	c.MaxHeadAge = cmp.Or(c.MaxHeadAge, 24*time.Hour)
+	c.BatchRecords = cmp.Or(c.BatchRecords, 10_000)
+	c.BatchWait = cmp.Or(c.BatchWait, 200*time.Millisecond)
+	c.Heartbeat = cmp.Or(c.Heartbeat, 30*time.Second)
 	logs := make([]LogConfig, len(c.Logs))
 	for i, l := range c.Logs {
-		set(&l.Start, StartBeginning)
-		set(&l.Origin, origin(l.URL))
+		l.Start = cmp.Or(l.Start, StartBeginning)
+		l.Origin = cmp.Or(l.Origin, origin(l.URL))
 		logs[i] = l
 	}
 	c.Logs = logs
 	return c
-}
-
-func set[T comparable](value *T, fallback T) {
-	var zero T
-	if *value == zero {
-		*value = fallback
-	}
 }
 
 // origin is a URL without scheme and last slash.

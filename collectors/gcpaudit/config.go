@@ -1,6 +1,7 @@
 package gcpaudit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -47,20 +48,13 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	set(&c.Instance, "default")
-	set(&c.MaxOutstanding, 2000)
-	set(&c.MaxOutstandingBytes, 64<<20)
-	set(&c.Settle, 10*time.Second)
-	set(&c.Poll, 10*time.Second)
-	set(&c.AssetsInterval, 5*time.Minute)
+	c.Instance = cmp.Or(c.Instance, "default")
+	c.MaxOutstanding = cmp.Or(c.MaxOutstanding, 2000)
+	c.MaxOutstandingBytes = cmp.Or(c.MaxOutstandingBytes, 64<<20)
+	c.Settle = cmp.Or(c.Settle, 10*time.Second)
+	c.Poll = cmp.Or(c.Poll, 10*time.Second)
+	c.AssetsInterval = cmp.Or(c.AssetsInterval, 5*time.Minute)
 	return c
-}
-
-func set[T comparable](value *T, fallback T) {
-	var zero T
-	if *value == zero {
-		*value = fallback
-	}
 }
 
 var subscriptionName = regexp.MustCompile(`^projects/([^/]+)/subscriptions/[^/]+$`)

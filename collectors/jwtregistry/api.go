@@ -1,6 +1,7 @@
 package jwtregistry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,14 +47,14 @@ func newAPIFeed(cfg APIConfig, checkpoint string, maxRecord int, now func() time
 	if err != nil {
 		return nil, err
 	}
-	cfg.Paging = with(cfg.Paging, "cursor")
-	cfg.CursorField = with(cfg.CursorField, "next_cursor")
-	cfg.CursorParameter = with(cfg.CursorParameter, "cursor")
-	cfg.SinceParameter = with(cfg.SinceParameter, "since")
-	cfg.Overlap = with(cfg.Overlap, 5*time.Minute)
-	cfg.Interval = with(cfg.Interval, 10*time.Second)
-	cfg.MaxPageBytes = with(cfg.MaxPageBytes, int64(64<<20))
-	f := &apiFeed{cfg: cfg, client: client, checkpoint: checkpoint, maxRecord: with(maxRecord, source.DefaultMaxLine), now: now}
+	cfg.Paging = cmp.Or(cfg.Paging, "cursor")
+	cfg.CursorField = cmp.Or(cfg.CursorField, "next_cursor")
+	cfg.CursorParameter = cmp.Or(cfg.CursorParameter, "cursor")
+	cfg.SinceParameter = cmp.Or(cfg.SinceParameter, "since")
+	cfg.Overlap = cmp.Or(cfg.Overlap, 5*time.Minute)
+	cfg.Interval = cmp.Or(cfg.Interval, 10*time.Second)
+	cfg.MaxPageBytes = cmp.Or(cfg.MaxPageBytes, int64(64<<20))
+	f := &apiFeed{cfg: cfg, client: client, checkpoint: checkpoint, maxRecord: cmp.Or(maxRecord, source.DefaultMaxLine), now: now}
 	text, err := os.ReadFile(checkpoint)
 	switch {
 	case errors.Is(err, os.ErrNotExist):

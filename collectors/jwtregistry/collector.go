@@ -1,6 +1,7 @@
 package jwtregistry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ func New(cfg Config, deps collect.Deps) (*Collector, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("jwtregistry_collector: %w", err)
 	}
-	cfg.Instance = with(cfg.Instance, "default")
+	cfg.Instance = cmp.Or(cfg.Instance, "default")
 	if cfg.Topic == nil && deps.DataDir == "" {
 		return nil, errors.New("jwtregistry_collector: data_dir is not set; the checkpoint needs a place that survives restarts")
 	}

@@ -176,12 +176,3 @@ func (c *IntrospectionConfig) validate() error {
 	}
 	return nil
 }
-
-// with gives value, or fallback if it is not set.
-func with[T comparable](value, fallback T) T {
-	var zero T
-	if value == zero {
-		return fallback
-	}
-	return value
-}

@@ -2,6 +2,7 @@ package jwtregistry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,7 +39,7 @@ const introspectionRest = 30 * time.Second
 
 func (c *Collector) introspecting(feed collect.Feed) (collect.Feed, error) {
 	cfg := *c.cfg.Introspection
-	cfg.Rate = with(cfg.Rate, 50)
+	cfg.Rate = cmp.Or(cfg.Rate, 50)
 	client, err := httpClient(cfg.CAFile)
 	if err != nil {
 		return nil, errors.Join(err, feed.Close())

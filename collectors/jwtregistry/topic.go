@@ -1,6 +1,7 @@
 package jwtregistry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ type chunk struct {
 func newTopicFeed(ctx context.Context, client consumer, cfg TopicConfig, instance string, close func()) *topicFeed {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &topicFeed{chunks: make(chan chunk), cancel: cancel, ended: make(chan struct{}), close: close}
-	group := with(cfg.Group, "leastwise-jwtregistry-"+instance)
+	group := cmp.Or(cfg.Group, "leastwise-jwtregistry-"+instance)
 	go f.consume(ctx, client, group, cfg.Name)
 	return f
 }

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -66,25 +67,18 @@ type AppRole struct {
 }
 
 func (c Config) withDefaults() Config {
-	set(&c.Instance, "default")
-	set(&c.BatchRecords, 10_000)
-	set(&c.BatchWait, 200*time.Millisecond)
-	set(&c.Heartbeat, 30*time.Second)
+	c.Instance = cmp.Or(c.Instance, "default")
+	c.BatchRecords = cmp.Or(c.BatchRecords, 10_000)
+	c.BatchWait = cmp.Or(c.BatchWait, 200*time.Millisecond)
+	c.Heartbeat = cmp.Or(c.Heartbeat, 30*time.Second)
 	if c.Inventory != nil {
 		inventory := *c.Inventory
-		set(&inventory.HMACAccessor, "auto")
-		set(&inventory.Interval, time.Hour)
-		set(&inventory.Rate, 50)
+		inventory.HMACAccessor = cmp.Or(inventory.HMACAccessor, "auto")
+		inventory.Interval = cmp.Or(inventory.Interval, time.Hour)
+		inventory.Rate = cmp.Or(inventory.Rate, 50)
 		c.Inventory = &inventory
 	}
 	return c
-}
-
-func set[T comparable](value *T, fallback T) {
-	var zero T
-	if *value == zero {
-		*value = fallback
-	}
 }
 
 // Validate refuses a configuration that can not work.
