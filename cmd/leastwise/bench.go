@@ -13,6 +13,8 @@ type benchCommand struct {
 	Credentials int `help:"Credentials in the generated log." default:"100000"`
 	Calls       int `help:"Calls in the generated log." default:"900000"`
 
+	Only []string `help:"Measure these parts alone." enum:"normalise,graph,decide,memory,scan,pipeline" placeholder:"PART,..."`
+
 	CPUProfile string `name:"cpuprofile" help:"Write a processor profile to this file, for go tool pprof." placeholder:"FILE"`
 }
 
@@ -33,7 +35,7 @@ func (c *benchCommand) Run(ctx context.Context) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	ok, err := figures.Run(ctx, figures.Options{Dir: dir, Credentials: c.Credentials, Calls: c.Calls,
+	ok, err := figures.Run(ctx, figures.Options{Dir: dir, Credentials: c.Credentials, Calls: c.Calls, Only: c.Only,
 		Progress: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }}, os.Stdout)
 	if err != nil {
 		return err
