@@ -17,7 +17,6 @@ const (
 // Row is one name of an identity, with what is known of the identity.
 type Row struct {
 	Node, Component         string
-	Names                   int
 	Agents, Owners, Systems []string
 	// Status is Owned, Unowned or Conflict; empty for nodes that are no identity, such as owners.
 	Status string
@@ -111,11 +110,11 @@ func (l *Ledger) span(g *Graph, begin uint32, rows *[]Row, tell func(Finding)) (
 		for _, f := range v.ofNode(id, g.names[id]) {
 			tell(f)
 		}
-		if g.nodes[id].parent != id {
+		if g.nodes[id].parent != id || strings.HasPrefix(g.names[id], anyCluster) { // a label there is never anybody's
 			continue
 		}
 		s := v.summary(id, nil)
-		row := Row{Component: g.names[s.low], Names: s.size, Agents: v.name(s.agents), Owners: v.name(s.owners), Systems: v.name(s.systems)}
+		row := Row{Component: g.names[s.low], Agents: v.name(s.agents), Owners: v.name(s.owners), Systems: v.name(s.systems)}
 		if row.Status = s.status(); row.Status != "" {
 			l.status[row.Status]++
 		}
@@ -159,7 +158,5 @@ func (l *Ledger) hash(row *Row) uint64 {
 		}
 		h.WriteByte(1)
 	}
-	h.WriteByte(byte(row.Names))
-	h.WriteByte(byte(row.Names >> 8))
 	return h.Sum64() | 1
 }

@@ -12,7 +12,7 @@ import (
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
-// Facts collects rows of links, grants, source_health and findings. Writing one again is harmless: the newest replaces it. The
+// Facts collects rows of link_statements, grants, source_health and findings. Writing one again is harmless: the newest replaces it. The
 // zero value is empty and ready.
 type Facts struct {
 	links  []*pb.Link
@@ -58,22 +58,14 @@ func (f *Facts) Flush(ctx context.Context, conn *store.DB) error {
 
 func insertLinks(ctx context.Context, conn *store.DB, links []*pb.Link) error {
 	n := len(links)
-	id, kind, from, to, confidence, evidence := texts(n), texts(n), texts(n), texts(n), texts(n), texts(n)
+	kind, from, to, confidence, evidence := texts(n), texts(n), texts(n), texts(n), texts(n)
 	at, retracted := make([]time.Time, n), make([]bool, n)
 	for i, l := range links {
-		id[i], kind[i], from[i], to[i] = l.Id, l.Kind.String(), l.From, l.To
+		kind[i], from[i], to[i] = l.Kind.String(), l.From, l.To
 		confidence[i], evidence[i], at[i], retracted[i] = l.Confidence.String(), l.Evidence, moment(l.At), l.Retracted
 	}
-	err := insert(ctx, conn, "links", n, []column{{"id", id}, {"kind", kind}, {"from_node", from}, {"to_node", to},
-		{"confidence", confidence}, {"evidence", evidence}, {"at", at}, {"retracted", retracted}})
-	if err != nil || n == 0 {
-		return err
-	}
-	// Every statement is kept under both of its nodes, so that either finds it.
-	return insert(ctx, conn, "link_history", 2*n, []column{{"node", append(from, to...)}, {"other", append(to, from...)},
-		{"outward", append(repeat(true, n), repeat(false, n)...)}, {"kind", append(kind, kind...)},
-		{"confidence", append(confidence, confidence...)}, {"at", append(at, at...)},
-		{"retracted", append(retracted, retracted...)}, {"evidence", append(evidence, evidence...)}})
+	return insert(ctx, conn, "link_statements", n, []column{{"from_node", from}, {"to_node", to}, {"kind", kind},
+		{"confidence", confidence}, {"at", at}, {"retracted", retracted}, {"evidence", evidence}})
 }
 
 func insertGrants(ctx context.Context, conn *store.DB, grants []*pb.Grant) error {

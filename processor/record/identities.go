@@ -26,12 +26,11 @@ func insertIdentities(ctx context.Context, conn *store.DB, rows []identity.Row, 
 	n := len(rows)
 	node, component, status := texts(n), texts(n), texts(n)
 	agents, owners, systems := make([][]string, n), make([][]string, n), make([][]string, n)
-	names := counts(n)
 	for i, r := range rows {
-		node[i], component[i], status[i], names[i] = r.Node, r.Component, r.Status, uint64(r.Names)
+		node[i], component[i], status[i] = r.Node, r.Component, r.Status
 		agents[i], owners[i], systems[i] = r.Agents, r.Owners, r.Systems
 	}
-	return insert(ctx, conn, "identities", n, []column{{"node", node}, {"component", component}, {"names", names},
+	return insert(ctx, conn, "identities", n, []column{{"node", node}, {"component", component},
 		{"agents", agents}, {"owners", owners}, {"systems", systems}, {"status", status}, {"changed_at", repeat(now, n)}})
 }
 

@@ -183,28 +183,31 @@ func loadIdentity(ctx context.Context, conn *store.DB, g *identity.Graph, names 
 // the other side of a credential's links and of an agent's claim are among them: whether they are another identity is
 // what is asked.
 func loadLinks(ctx context.Context, conn *store.DB, g *identity.Graph, names []string) (next []string, err error) {
-	rows, err := conn.Query(ctx, `SELECT node, other, outward, kind, confidence, toUnixTimestamp64Nano(at), retracted, evidence
-		FROM link_history FINAL WHERE node IN (?)`, names)
+	asked := make(map[string]bool, len(names))
+	for _, name := range names {
+		asked[name] = true
+	}
+	rows, err := conn.Query(ctx, `SELECT from_node, to_node, kind, confidence, toUnixTimestamp64Nano(at), retracted, evidence
+		FROM link_statements FINAL WHERE from_node IN (?) OR to_node IN (?)`, names, names)
 	if err != nil {
 		return nil, fmt.Errorf("read links: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var node, other, kind, confidence, evidence string
-		var outward, retracted bool
+		l := &pb.Link{}
+		var kind, confidence string
 		var at int64
-		if err := rows.Scan(&node, &other, &outward, &kind, &confidence, &at, &retracted, &evidence); err != nil {
+		if err := rows.Scan(&l.From, &l.To, &kind, &confidence, &at, &l.Retracted, &l.Evidence); err != nil {
 			return nil, fmt.Errorf("read links: %w", err)
 		}
-		l := &pb.Link{Kind: pb.Link_Kind(pb.Link_Kind_value[kind]), Confidence: pb.Link_Confidence(pb.Link_Confidence_value[confidence]),
-			From: node, To: other, At: timestamppb.New(time.Unix(0, at)), Retracted: retracted, Evidence: evidence}
-		if !outward {
-			l.From, l.To = other, node
-		}
+		l.Kind, l.Confidence = pb.Link_Kind(pb.Link_Kind_value[kind]), pb.Link_Confidence(pb.Link_Confidence_value[confidence])
+		l.At = timestamppb.New(time.Unix(0, at))
 		g.Put(l)
-		merges := l.Kind == pb.Link_SAME_AS && l.Confidence > pb.Link_INFERRED
-		if merges || l.Kind == pb.Link_ISSUED_TO && outward {
-			next = append(next, other)
+		switch {
+		case l.Kind == pb.Link_SAME_AS && l.Confidence > pb.Link_INFERRED:
+			next = append(next, l.From, l.To)
+		case l.Kind == pb.Link_ISSUED_TO && asked[l.From]: // not the other credentials of a holder
+			next = append(next, l.To)
 		}
 	}
 	return next, rows.Err()
