@@ -24,6 +24,14 @@ func TestEachModuleBuildsAlone(t *testing.T) {
 	}
 }
 
+// The module of the comparison with other engines is not in go.work, so no other test would see its go.sum fall behind.
+func TestComparisonKnowsWhatTheCollectorsImport(t *testing.T) {
+	if testing.Short() {
+		t.Skip("downloads what the comparison needs")
+	}
+	output(t, filepath.Join(top(t), "tools", "compare"), alone, "go", "list", "-deps", "./...")
+}
+
 func TestModulesUseOneGoVersionAndReplaceOnlyEachOther(t *testing.T) {
 	found := modules(t)
 	for room, dir := range found {

@@ -1,6 +1,7 @@
 package agentusage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func New(cfg Config, deps collect.Deps) (*Collector, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("agentusage_collector: %w", err)
 	}
-	set(&cfg.Instance, "default")
+	cfg.Instance = cmp.Or(cfg.Instance, "default")
 	if cfg.File != "" && deps.DataDir == "" {
 		return nil, errors.New("agentusage_collector: data_dir is not set; the checkpoint needs a place that survives restarts")
 	}

@@ -1,6 +1,7 @@
 package agentusage
 
 import (
+	"cmp"
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
@@ -48,19 +49,10 @@ func newKeys(over map[string]Target) keys {
 	}
 	for kind, target := range over {
 		base := k[kind]
-		set(&target.System, base.System)
-		set(&target.Instance, base.Instance)
-		set(&target.Instance, "default")
-		set(&target.Type, base.Type)
-		k[kind] = target
+		k[kind] = Target{System: cmp.Or(target.System, base.System), Instance: cmp.Or(target.Instance, base.Instance, "default"),
+			Type: cmp.Or(target.Type, base.Type)}
 	}
 	return k
-}
-
-func set(value *string, fallback string) {
-	if *value == "" {
-		*value = fallback
-	}
 }
 
 // validTargets refuses targets that can make no key.

@@ -1,6 +1,7 @@
 package agentusage
 
 import (
+	"cmp"
 	"io"
 
 	"github.com/leastwise/leastwise/collectors/jsonrecord"
@@ -41,8 +42,8 @@ type Decoder struct {
 
 // NewDecoder returns a decoder for one log.
 func NewDecoder(opts Options) *Decoder {
-	set(&opts.Instance, "default")
-	set(&opts.BedrockAgent, "agent_id")
+	opts.Instance = cmp.Or(opts.Instance, "default")
+	opts.BedrockAgent = cmp.Or(opts.BedrockAgent, "agent_id")
 	return &Decoder{opts: opts, keys: newKeys(opts.Credentials)}
 }
 

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/leastwise/leastwise/simulator/child"
 )
 
 // Version is the SPIRE that `make spire` builds and that the simulator is written against.
@@ -27,7 +29,7 @@ func Find() (Binaries, error) {
 	if dir := os.Getenv(DirEnv); dir != "" {
 		found, err := in(dir)
 		if err != nil {
-			return Binaries{}, fmt.Errorf("%w: %s=%s: %w; correct it, or unset it and run `make spire`", ErrNotFound, DirEnv, dir, err)
+			return Binaries{}, fmt.Errorf("%w: %s: %w; correct it, or unset it and run `make spire`", ErrNotFound, DirEnv, err)
 		}
 		return found, nil
 	}
@@ -37,15 +39,10 @@ func Find() (Binaries, error) {
 			return Binaries{server, agent}, nil
 		}
 	}
-	cache := os.Getenv("XDG_CACHE_HOME")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return Binaries{}, fmt.Errorf("%w on PATH, and no cache directory to look in: %w", ErrNotFound, err)
-		}
-		cache = filepath.Join(home, ".cache")
+	dir, err := child.Cache("spire", Version)
+	if err != nil {
+		return Binaries{}, fmt.Errorf("%w on PATH, and %w", ErrNotFound, err)
 	}
-	dir := filepath.Join(cache, "leastwise", "spire", Version)
 	if found, err := in(dir); err == nil {
 		return found, nil
 	}
@@ -54,14 +51,5 @@ func Find() (Binaries, error) {
 
 func in(dir string) (Binaries, error) {
 	b := Binaries{filepath.Join(dir, "spire-server"), filepath.Join(dir, "spire-agent")}
-	for _, path := range []string{b.Server, b.Agent} {
-		info, err := os.Stat(path)
-		if err != nil {
-			return Binaries{}, fmt.Errorf("no file %s", path)
-		}
-		if info.IsDir() || info.Mode().Perm()&0o111 == 0 {
-			return Binaries{}, fmt.Errorf("%s is not an executable file", path)
-		}
-	}
-	return b, nil
+	return b, errors.Join(child.Executable(b.Server), child.Executable(b.Agent))
 }
