@@ -38,7 +38,7 @@ func message(kind notify.Kind, now time.Time, s *pb.LadderState, d *pb.Decision,
 	for _, v := range d.GetViolations() {
 		m.Violations = append(m.Violations, notify.Violated{
 			Policy: short(v.PolicyId), Metric: short(v.Metric), Value: short(v.Value), Threshold: short(v.Threshold),
-			Condition: short(v.Condition), Severity: short(v.Severity), Hint: long(v.Hint),
+			Condition: short(v.Condition), Severity: short(v.Severity), Hint: long(v.Hint), Evidence: long(v.Evidence),
 		})
 		if severer(v.Severity, m.Severity) {
 			m.Severity = short(v.Severity)
@@ -109,6 +109,7 @@ func describe(b *strings.Builder, s *pb.LadderState, sub *pb.Subject, m notify.M
 	line("Identity", short(sub.GetPrincipal()))
 	for _, v := range m.Violations {
 		fmt.Fprintf(b, "Policy %s: %s is %s, threshold %s %s\n", v.Policy, v.Metric, v.Value, strings.ReplaceAll(v.Condition, "_", " "), v.Threshold)
+		line("  Because", v.Evidence)
 		line("  What to do", v.Hint)
 	}
 	line("Ladder", s.LadderId)

@@ -17,11 +17,13 @@ func TestTheNotificationSaysWhatWhyByWhenAndWhatToDo(t *testing.T) {
 	d.Subject.Children = []string{"vault/default/token/child", "vault/default/lease/db/creds/x/1"}
 	d.Subject.ChildrenTotal = 9
 	d.Subject.Labels = map[string]string{"role_name": "ingest-role"}
+	d.Violations[0].Evidence = "issued by record r1, renewed 3 times"
 	s := &pb.LadderState{Credential: cred, LadderId: "l1", Decision: d}
 	m := message(notify.Violation, now, s, d, now.Add(26*time.Hour))
 	for _, want := range []string{
 		"Owner: Data team", "Credential: " + cred + " (token)", "Agent: ingest", "Role: ingest-role",
-		"Policy long-lived: credential_age is 2h3m, threshold greater than 1h", "What to do: Rotate it.",
+		"Policy long-lived: credential_age is 2h3m, threshold greater than 1h", "Because: issued by record r1, renewed 3 times",
+		"What to do: Rotate it.",
 		"revoked at 2026-03-05T12:00:00Z (in 26h0m)", "With it end 9 credentials", "at least 1 leases", "vault/default/token/child",
 		"leastwise exception request --credential '" + cred + "' --policy 'long-lived' --reason 'WHY' --until YYYY-MM-DD",
 	} {
@@ -54,7 +56,7 @@ func TestHostileTextOfLogsStaysText(t *testing.T) {
 	d.Subject.Labels = map[string]string{"role_name": evil}
 	d.Subject.Children = []string{evil}
 	v := d.Violations[0]
-	v.PolicyId, v.Value, v.Threshold, v.Hint, v.Metric, v.Condition, v.Severity = evil, evil, evil, evil, evil, evil, evil
+	v.PolicyId, v.Value, v.Threshold, v.Hint, v.Metric, v.Condition, v.Severity, v.Evidence = evil, evil, evil, evil, evil, evil, evil, evil
 	s := &pb.LadderState{Credential: evil, LadderId: "l1", Decision: d, Waiting: evil, Proof: evil, Reissue: &pb.Reissue{PolicyName: evil, Narrowed: evil}}
 	for _, kind := range []notify.Kind{notify.Violation, notify.Reminder, notify.Escalation, notify.Outcome} {
 		m := message(kind, time.Now(), s, d, time.Now().Add(time.Hour))

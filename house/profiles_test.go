@@ -2,6 +2,7 @@ package house
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,10 +63,14 @@ func TestComposeRunsTheGateAsItIsCalled(t *testing.T) {
 	if len(s.Command) < 3 || s.Command[0] != "gate" || s.Command[1] != "serve" {
 		t.Fatalf("it runs %v", s.Command)
 	}
+	if asks := s.HealthCheck.Test; len(asks) < 5 || !slices.Equal(asks[:4], []string{"CMD", "/leastwise", "gate", "serve"}) ||
+		!slices.Contains(asks, "--probe") || argument(t, asks, "listen") != argument(t, s.Command, "listen") {
+		t.Fatalf("its health is asked by %v", asks)
+	}
 	help := output(t, top(t), nil, "go", "run", "./cmd/leastwise", "gate", "serve", "--help")
-	for _, arg := range s.Command[2:] {
+	for _, arg := range append(slices.Clone([]string(s.Command[2:])), s.HealthCheck.Test[4:]...) {
 		name, value, _ := strings.Cut(arg, "=")
-		if !strings.Contains(help, name+"=") {
+		if !strings.Contains(help, name+"=") && !strings.Contains(help, name+" ") {
 			t.Errorf("leastwise gate serve has no %s:\n%s", name, help)
 		}
 		if strings.HasPrefix(value, "/") && !mounted(s, value) {

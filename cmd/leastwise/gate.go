@@ -175,13 +175,20 @@ func (c *gateCheck) Run(ctx context.Context) error {
 type gateServe struct {
 	gateFlags
 	Listen    string `help:"host:port of the webhook." default:":8443"`
-	TLSCert   string `name:"tls-cert" help:"Certificate (PEM) for the name that Kubernetes calls; read again when it changes." required:"" placeholder:"FILE"`
-	TLSKey    string `name:"tls-key" help:"Its key (PEM)." required:"" placeholder:"FILE"`
+	TLSCert   string `name:"tls-cert" help:"Certificate (PEM) for the name that Kubernetes calls; read again when it changes." placeholder:"FILE"`
+	TLSKey    string `name:"tls-key" help:"Its key (PEM)." placeholder:"FILE"`
 	LogLevel  string `help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 	LogFormat string `help:"json or text." enum:"json,text" default:"json"`
+	Probe     bool   `help:"Ask the running gate's /readyz at the same --listen, print what fails, and end with 0 if it is ready (for container health checks)."`
 }
 
 func (c *gateServe) Run(ctx context.Context) error {
+	if c.Probe {
+		return daemon.Probe(ctx, "https", c.Listen)
+	}
+	if c.TLSCert == "" || c.TLSKey == "" {
+		return fmt.Errorf("%w: give --tls-cert FILE and --tls-key FILE; Kubernetes calls webhooks by TLS alone", errUsage)
+	}
 	log, err := daemon.NewLogger(os.Stderr, c.LogLevel, c.LogFormat)
 	if err != nil {
 		return err

@@ -53,4 +53,6 @@ type Violated struct {
 	Condition string `json:"condition"`
 	Severity  string `json:"severity,omitempty"`
 	Hint      string `json:"hint,omitempty"`
+	// Evidence is what the value rests on, where the value alone does not tell.
+	Evidence string `json:"evidence,omitempty"`
 }

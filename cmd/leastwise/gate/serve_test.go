@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leastwise/leastwise/internal/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
@@ -213,6 +214,18 @@ func TestHostileRequestsGetAnErrorAndNoAnswer(t *testing.T) {
 		if res.StatusCode != code {
 			t.Errorf("GET %s: %d; expected %d", path, res.StatusCode, code)
 		}
+	}
+}
+
+// Images without a shell ask the gate by its own program.
+func TestProbeSaysWhetherTheGateIsReady(t *testing.T) {
+	h := startHook(t, withoutMover(), Config{}, "")
+	addr := strings.TrimPrefix(h.url, "https://")
+	if err := daemon.Probe(t.Context(), "https", addr); err != nil {
+		t.Error(err)
+	}
+	if err := daemon.Probe(t.Context(), "http", addr); err == nil {
+		t.Error("an answer that is no readiness is taken for it")
 	}
 }
 
