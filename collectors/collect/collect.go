@@ -22,6 +22,7 @@ import (
 )
 
 // Publisher makes messages durable. Publish returns when they are, or when ctx ends; an error says that some may not be.
+// It keeps nothing of messages that it returned without an error for: their memory is used again.
 type Publisher interface {
 	Publish(ctx context.Context, messages ...stream.Message) error
 }
@@ -79,6 +80,7 @@ type Collector struct {
 
 	// Only in the goroutine that reads records.
 	scratch  []*leastwisev1.Event
+	free     chan *room       // of a batch that was published
 	told     []stream.Message // with the batch that is being read
 	handed   uint64           // batches handed to publish
 	findings *findings
@@ -99,7 +101,7 @@ func New(opts Options) (*Collector, error) {
 		opts.Heartbeat = 30 * time.Second
 	}
 	c := &Collector{opts: opts, trouble: map[string]string{}, heads: newHeaders(opts.Source, opts.Instance),
-		findings: &findings{entries: map[string]*standing{}}}
+		free: make(chan *room, 1), findings: &findings{entries: map[string]*standing{}}}
 	var registry prometheus.Registerer
 	if opts.Deps.Env.Metrics != nil {
 		registry = opts.Deps.Env.Metrics
@@ -137,14 +139,19 @@ func (c *Collector) Run(ctx context.Context, feed Feed, others ...func(context.C
 
 // batch is what one Read gave, as messages.
 type batch struct {
-	messages []stream.Message
-	commit   func() error
+	*room
+	commit func() error
 }
 
 func (c *Collector) read(ctx context.Context, feed Feed, batches chan<- batch) error {
 	wait := time.Second
 	for {
 		var b batch
+		select {
+		case b.room = <-c.free:
+		default:
+			b.room = &room{}
+		}
 		var size int
 		var now time.Time // one for the batch: it was read at once, or within BatchWait
 		n, commit, err := feed.Read(ctx, c.opts.BatchRecords, c.opts.BatchWait, func(rec source.Record, bad *source.Malformed) {
@@ -153,7 +160,7 @@ func (c *Collector) read(ctx context.Context, feed Feed, batches chan<- batch) e
 			}
 			rec.ObservedAt = now
 			size += len(rec.Bytes)
-			b.messages = c.take(b.messages, rec, bad)
+			c.take(b.room, rec, bad)
 		})
 		c.count.bytes.Add(float64(size))
 		if n > 0 {
@@ -170,6 +177,8 @@ func (c *Collector) read(ctx context.Context, feed Feed, batches chan<- batch) e
 			case batches <- b:
 				c.handed++
 			}
+		} else {
+			c.letGo(b.room)
 		}
 		c.gauges(feed)
 		if ctx.Err() != nil {
@@ -187,6 +196,15 @@ func (c *Collector) read(ctx context.Context, feed Feed, batches chan<- batch) e
 	}
 }
 
+// letGo gives the next batch the memory of one that nobody holds any more.
+func (c *Collector) letGo(r *room) {
+	r.empty()
+	select {
+	case c.free <- r:
+	default:
+	}
+}
+
 // publish makes batches durable one after another, and commits each.
 func (c *Collector) publish(ctx context.Context, batches <-chan batch) error {
 	for b := range batches {
@@ -196,6 +214,7 @@ func (c *Collector) publish(ctx context.Context, batches <-chan batch) error {
 			}
 			return err
 		}
+		c.letGo(b.room)
 		if b.commit != nil {
 			c.Say("checkpoint", b.commit())
 		}
@@ -217,27 +236,35 @@ func (c *Collector) gauges(feed Feed) {
 }
 
 // take turns one record into messages.
-func (c *Collector) take(dst []stream.Message, rec source.Record, bad *source.Malformed) []stream.Message {
+func (c *Collector) take(dst *room, rec source.Record, bad *source.Malformed) {
 	c.records.Add(1)
 	if bad == nil {
 		var err error
 		c.scratch, err = c.opts.Decoder.Decode(c.scratch[:0], rec)
-		if err != nil && !errors.As(err, &bad) {
-			bad = &source.Malformed{Reason: source.ReasonRejected, Detail: "the decoder failed"}
+		if err != nil {
+			bad = malformed(err)
 		}
 	}
 	if bad != nil {
 		c.deadLetters.Add(1)
 		c.count.deadLetters.WithLabelValues(c.opts.Source, bad.Reason).Inc()
-		return append(dst, c.heads.deadLetter(source.DeadLetter(c.opts.Source, c.opts.Instance, rec, bad)))
+		dst.messages = append(dst.messages, c.heads.deadLetter(source.DeadLetter(c.opts.Source, c.opts.Instance, rec, bad)))
+		return
 	}
 	if len(c.scratch) == 0 { // another line of a call, which told nothing new
 		c.count.paired.Inc()
 	}
 	for _, ev := range c.scratch {
-		dst = append(dst, c.event(ev))
+		c.event(dst, ev)
 	}
-	return dst
+}
+
+// malformed is what a decoder said of a record. (Apart from take, where it would cost memory for every record.)
+func malformed(err error) *source.Malformed {
+	if bad, ok := errors.AsType[*source.Malformed](err); ok {
+		return bad
+	}
+	return &source.Malformed{Reason: source.ReasonRejected, Detail: "the decoder failed"}
 }
 
 // Tell publishes messages with the batch that is being read, before its records are remembered as read: what a record
@@ -246,10 +273,14 @@ func (c *Collector) Tell(messages ...stream.Message) { c.told = append(c.told, m
 
 // Message is the message of an event that no record of the log told, such as an inventory's. It is not counted: a source
 // whose log is silent is silent.
-func (c *Collector) Message(ev *leastwisev1.Event) stream.Message { return c.heads.event(ev) }
+func (c *Collector) Message(ev *leastwisev1.Event) stream.Message {
+	var r room
+	r.event(c.heads, ev)
+	return r.messages[0]
+}
 
-// event counts a record's event and gives its message.
-func (c *Collector) event(ev *leastwisev1.Event) stream.Message {
+// event counts a record's event and adds its message.
+func (c *Collector) event(dst *room, ev *leastwisev1.Event) {
 	c.events.Add(1)
 	c.count.kind(ev.Kind).Inc()
 	if ev.Kind == leastwisev1.Event_UNKNOWN {
@@ -263,7 +294,7 @@ func (c *Collector) event(ev *leastwisev1.Event) stream.Message {
 	if c.opts.Notice != nil {
 		c.opts.Notice(ev)
 	}
-	return c.heads.event(ev)
+	dst.event(c.heads, ev)
 }
 
 // Send makes messages durable, and blocks while Kafka is away. It fails only when ctx ends.

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"github.com/leastwise/leastwise/internal/stream"
@@ -32,25 +33,49 @@ func newHeaders(source, instance string) *headers {
 	return h
 }
 
-// event is an event's message. Events that name no credential are spread by their record id.
-func (h *headers) event(ev *leastwisev1.Event) stream.Message {
+// room is what the messages of a batch of events are made in: large pieces of memory that grow in the first batches and
+// are then used again and again.
+type room struct {
+	messages []stream.Message
+	text     []byte // keys, ids and values
+	headers  []stream.Header
+}
+
+// maxRoom is the most text that is kept for the next batch.
+const maxRoom = 32 << 20
+
+// empty makes room for the next batch. Nobody may hold what was made in it.
+func (r *room) empty() {
+	if cap(r.text) > maxRoom {
+		*r = room{}
+	}
+	clear(r.messages) // they may point elsewhere, too
+	r.messages, r.text, r.headers = r.messages[:0], r.text[:0], r.headers[:0]
+}
+
+// event adds an event's message. Events that name no credential are spread by their record id.
+func (r *room) event(h *headers, ev *leastwisev1.Event) {
 	key := ev.Credential
 	if key == "" {
 		key = ev.RecordId
 	}
 	size, id := ev.SizeVT(), hex.EncodedLen(len(ev.Id))
-	text := make([]byte, len(key)+id+size) // one allocation
+	from := len(r.text)
+	r.text = slices.Grow(r.text, len(key)+id+size)[:from+len(key)+id+size]
+	text := r.text[from:]
 	copy(text, key)
 	hex.Encode(text[len(key):], ev.Id)
 	value := text[len(key)+id:]
 	_, _ = ev.MarshalToSizedBufferVT(value) // as in FactMessage
-	return stream.Message{Topic: schemas.TopicEvents, Key: text[:len(key):len(key)], Value: value, Headers: []stream.Header{
-		{Key: "ce_specversion", Value: h.version},
-		{Key: "ce_id", Value: text[len(key) : len(key)+id : len(key)+id]},
-		{Key: "ce_source", Value: h.source},
-		{Key: "ce_type", Value: h.types[ev.Kind]},
-		protobufHeaders[0],
-	}}
+	first := len(r.headers)
+	r.headers = append(r.headers,
+		stream.Header{Key: "ce_specversion", Value: h.version},
+		stream.Header{Key: "ce_id", Value: text[len(key) : len(key)+id : len(key)+id]},
+		stream.Header{Key: "ce_source", Value: h.source},
+		stream.Header{Key: "ce_type", Value: h.types[ev.Kind]},
+		protobufHeaders[0])
+	r.messages = append(r.messages, stream.Message{Topic: schemas.TopicEvents, Key: text[:len(key):len(key)], Value: value[:size:size],
+		Headers: r.headers[first:len(r.headers):len(r.headers)]})
 }
 
 func (*headers) deadLetter(letter *leastwisev1.DeadLetter) stream.Message {

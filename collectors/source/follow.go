@@ -49,6 +49,7 @@ type open struct {
 	lines    *Lines
 	base     int64 // offset where lines began
 	offset   int64 // after the last line given out
+	place    []byte
 	device   uint64
 	inode    uint64
 	print    string
@@ -171,7 +172,8 @@ type eof struct{}
 func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
 func (o *open) give(line Line, take func(Line, string)) {
-	position := o.path + ":" + strconv.FormatInt(o.base+line.Offset, 10)
+	o.place = strconv.AppendInt(append(append(o.place[:0], o.path...), ':'), o.base+line.Offset, 10)
+	position := string(o.place)
 	o.offset = o.base + line.End
 	take(line, position)
 }

@@ -101,7 +101,7 @@ func (l *Lines) take(end int) (Line, bool) {
 		}
 		l.skip.Write(text)
 		line.TooLong, line.Length = true, l.length+int64(len(text))
-		l.skip.Sum(line.SHA256[:0])
+		copy(line.SHA256[:], l.skip.Sum(nil)) // not into the line: it would be memory of its own
 		l.skip, l.length = nil, 0
 		return line, true
 	}
@@ -148,7 +148,7 @@ func (l *Lines) partial() Line {
 		l.skip.Write(text)
 		l.length += int64(len(text))
 		l.buf, l.start, l.search = l.buf[:0], 0, 0
-		l.skip.Sum(line.SHA256[:0])
+		copy(line.SHA256[:], l.skip.Sum(nil))
 		return line
 	}
 	line.Bytes = text

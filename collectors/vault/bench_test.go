@@ -36,6 +36,41 @@ func BenchmarkDecode2KB(b *testing.B) {
 			}
 		})
 	}
+	b.Run("many_tokens", func(b *testing.B) { // each line is of another token than those before
+		d := NewDecoder(Options{})
+		var at [][]int // where names of tokens stand
+		own := make([][]byte, len(lines))
+		for i, line := range lines {
+			own[i] = bytes.Clone(line)
+			at = append(at, nil)
+			for _, field := range []string{`accessor":"` + hashMark, `client_token":"` + hashMark} {
+				for from := 0; ; {
+					n := bytes.Index(line[from:], []byte(field))
+					if n < 0 {
+						break
+					}
+					from += n + len(field)
+					at[i] = append(at[i], from)
+				}
+			}
+		}
+		var events []*leastwisev1.Event
+		b.SetBytes(size)
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			line := own[i%len(own)]
+			for _, from := range at[i%len(own)] {
+				n := i % 150_000
+				for j := range 8 {
+					line[from+j] = "0123456789abcdef"[n>>(4*j)&15]
+				}
+			}
+			var err error
+			if events, err = d.Decode(events[:0], source.Record{Bytes: line, Position: "audit.log:0"}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("bare_parse", func(b *testing.B) {
 		var p fastjson.Parser
 		b.SetBytes(size)

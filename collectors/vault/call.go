@@ -146,23 +146,39 @@ func (d *Decoder) lifetimeSeen(e *entry) *leastwisev1.Lifetime {
 	if err != nil {
 		return nil
 	}
-	b := &struct {
-		life            leastwisev1.Lifetime
-		issued, expires timestamppb.Timestamp
-	}{} // one allocation
-	b.issued.Seconds, b.issued.Nanos = issued.Unix(), int32(issued.Nanosecond())
-	life := &b.life
-	life.IssuedAt = &b.issued
+	life, expires := d.lifetime()
+	stamp(life.IssuedAt, issued)
 	switch ttl := whole(e.auth.ttl); {
 	case ttl > 0 && ttl <= maxSeconds:
 		if end := issued.Add(time.Duration(ttl) * time.Second); !e.at.After(end.Add(time.Second)) {
-			b.expires.Seconds, b.expires.Nanos = end.Unix(), int32(end.Nanosecond())
-			life.ExpiresAt = &b.expires
+			stamp(expires, end)
+			life.ExpiresAt = expires
 		}
 	case ttl == 0 && d.root(&e.auth):
 		life.NeverExpires = true
 	}
 	return life
+}
+
+// lifetime gives an empty lifetime with a time of issue, and another time. One that the caller let go of is used again.
+func (d *Decoder) lifetime() (life *leastwisev1.Lifetime, expires *timestamppb.Timestamp) {
+	if life = d.life; life == nil || life.IssuedAt == nil || life.ExpiresAt == nil {
+		b := &struct {
+			life            leastwisev1.Lifetime
+			issued, expires timestamppb.Timestamp
+		}{} // one allocation
+		b.life.IssuedAt = &b.issued
+		return &b.life, &b.expires
+	}
+	d.life = nil
+	issued, expires := life.IssuedAt, life.ExpiresAt
+	life.Reset()
+	life.IssuedAt = issued
+	return life, expires
+}
+
+func stamp(to *timestamppb.Timestamp, at time.Time) {
+	to.Seconds, to.Nanos = at.Unix(), int32(at.Nanosecond())
 }
 
 const maxSeconds = 100 * 365 * 24 * 3600

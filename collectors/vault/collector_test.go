@@ -47,7 +47,10 @@ func (f *flaky) Publish(ctx context.Context, messages ...stream.Message) error {
 		return ctx.Err()
 	}
 	if how != "before" {
-		f.stored = append(f.stored, messages...)
+		for _, m := range messages { // what was published is free to be changed
+			m.Key, m.Value = bytes.Clone(m.Key), bytes.Clone(m.Value)
+			f.stored = append(f.stored, m)
+		}
 	}
 	if how != "" {
 		return errors.New("injected " + how)

@@ -60,6 +60,7 @@ type Decoder struct {
 	tokens  *tokenNames
 	recent  recentIDs
 	spare   jsonrecord.Spare
+	life    *leastwisev1.Lifetime // of an event that the caller lets go of; nil if there is none, or it was given out again
 	// scratch is for building strings that are then interned; only inside one Decode.
 	scratch  []byte
 	prefixes [4]string
@@ -87,6 +88,10 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 	}
 	if bad := jsonrecord.Refuse(text, d.opts.MaxBytes); bad != nil {
 		return dst, bad
+	}
+	d.life = nil
+	if free := dst[len(dst):cap(dst)]; len(free) > 0 && free[0] != nil {
+		d.life = free[0].Lifetime // of the one that is used again first
 	}
 	d.spare.Lend(dst)
 	e := &d.entry

@@ -70,6 +70,9 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 		kfake.NumBrokers(1),
 		kfake.ClusterID("leastwise"),
 		kfake.DefaultNumPartitions(cfg.Partitions),
+		// A batch is written and synced at once: the larger, the fewer. Clients
+		// that do not know (package stream does) send at most half of it.
+		kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2097152"}),
 		// The library asks for 127.0.0.1 and a free port; we know better.
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) { return net.Listen(network, cfg.Listen) }),
 		kfake.WithLogger(logger{cfg.Log}),

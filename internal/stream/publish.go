@@ -15,6 +15,9 @@ const (
 	// maxBatchBytes keeps a batch under the brokers' default
 	// message.max.bytes of 1048588, with room for the batch's own header.
 	maxBatchBytes = 1_000_000
+	// maxEmbeddedBatch is for the embedded broker, which syncs each batch to
+	// disk and takes larger ones (package broker).
+	maxEmbeddedBatch = 2_000_000
 	// recordOverhead is more than the varints and attributes of one record.
 	recordOverhead = 40
 	produceTimeout = 10 * time.Second
@@ -28,7 +31,8 @@ const (
 // Concurrent calls share batches. Messages of one partition are stored in the
 // order of the calls. When Publish returns an error, some of the messages may
 // have been stored; when ctx ended they may still be stored a moment later, so
-// do not reuse their memory.
+// do not reuse the slice, nor the memory of the messages. Without an error all
+// of it is free.
 func (c *Client) Publish(ctx context.Context, msgs ...Message) error {
 	if len(msgs) == 0 {
 		return nil
@@ -49,7 +53,7 @@ func (c *Client) Publish(ctx context.Context, msgs ...Message) error {
 			case err := <-e.done:
 				failed = errors.Join(failed, err)
 			case <-ctx.Done():
-				return fmt.Errorf("kafka: publish to %s: %w", e.msgs[0].Topic, context.Cause(ctx))
+				return fmt.Errorf("kafka: publish to %s: %w", e.msgs[e.which[0]].Topic, context.Cause(ctx))
 			}
 		}
 	}
@@ -58,16 +62,21 @@ func (c *Client) Publish(ctx context.Context, msgs ...Message) error {
 
 // entry is the share of one Publish call in one batch of one partition.
 type entry struct {
-	ctx  context.Context
-	msgs []Message
-	size int
-	done chan error // one result, buffered
+	ctx   context.Context
+	msgs  []Message // of the call, in all partitions
+	which []int32   // are in this entry
+	now   time.Time // for messages without a time
+	size  int
+	done  chan error // one result, buffered
 }
 
 func (c *Client) split(ctx context.Context, msgs []Message) (map[topicPartition][]*entry, error) {
 	entries := map[topicPartition][]*entry{}
 	now := time.Now()
-	for _, m := range msgs {
+	var topic string
+	var n int // its partitions
+	for i := range msgs {
+		m := &msgs[i]
 		size := recordOverhead + len(m.Key) + len(m.Value)
 		for _, h := range m.Headers {
 			size += recordOverhead + len(h.Key) + len(h.Value)
@@ -75,24 +84,31 @@ func (c *Client) split(ctx context.Context, msgs []Message) (map[topicPartition]
 		if size > maxBatchBytes {
 			return nil, fmt.Errorf("kafka: publish to %s: %d bytes, at most %d: %w", m.Topic, size, maxBatchBytes, ErrTooLarge)
 		}
-		n, err := c.partitionCount(ctx, m.Topic)
-		if err != nil {
-			return nil, err
-		}
-		if m.Time.IsZero() {
-			m.Time = now
+		if n == 0 || m.Topic != topic {
+			var err error
+			if n, err = c.partitionCount(ctx, m.Topic); err != nil {
+				return nil, err
+			}
+			topic = m.Topic
 		}
 		tp := topicPartition{m.Topic, PartitionFor(m.Key, n)}
 		es := entries[tp]
-		if len(es) == 0 || es[len(es)-1].size+size > maxBatchBytes {
-			es = append(es, &entry{ctx: ctx, done: make(chan error, 1), msgs: make([]Message, 0, len(msgs)/n+1)})
+		if len(es) == 0 || es[len(es)-1].size+size > c.maxBatch() {
+			es = append(es, &entry{ctx: ctx, msgs: msgs, which: make([]int32, 0, len(msgs)/n+1), now: now, done: make(chan error, 1)})
 			entries[tp] = es
 		}
 		e := es[len(es)-1]
-		e.msgs = append(e.msgs, m)
+		e.which = append(e.which, int32(i))
 		e.size += size
 	}
 	return entries, nil
+}
+
+func (c *Client) maxBatch() int {
+	if c.cfg.Embedded {
+		return maxEmbeddedBatch
+	}
+	return maxBatchBytes
 }
 
 // partitionCount remembers the count of each topic for the client's life:
@@ -165,7 +181,7 @@ func (c *Client) take(s *sender) []*entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	size, n := 0, 0
-	for n < len(s.queue) && (n == 0 || size+s.queue[n].size <= maxBatchBytes) {
+	for n < len(s.queue) && (n == 0 || size+s.queue[n].size <= c.maxBatch()) {
 		size += s.queue[n].size
 		n++
 	}
@@ -271,15 +287,19 @@ type recordBytes struct{ bytes.Reader }
 func (*recordBytes) Close() error { return nil }
 
 func (r *records) ReadRecord() (*kafka.Record, error) {
-	for r.i < len(r.batch) && r.j == len(r.batch[r.i].msgs) {
+	for r.i < len(r.batch) && r.j == len(r.batch[r.i].which) {
 		r.i, r.j = r.i+1, 0
 	}
 	if r.i == len(r.batch) {
 		return nil, io.EOF
 	}
-	m := &r.batch[r.i].msgs[r.j]
+	e := r.batch[r.i]
+	m := &e.msgs[e.which[r.j]]
 	r.j++
 	r.record = kafka.Record{Time: m.Time, Headers: m.Headers}
+	if m.Time.IsZero() {
+		r.record.Time = e.now
+	}
 	if m.Key != nil {
 		r.key.Reset(m.Key)
 		r.record.Key = &r.key
