@@ -9,6 +9,7 @@ import (
 	"github.com/leastwise/leastwise/internal/stream"
 	"github.com/leastwise/leastwise/processor/catalog"
 	"github.com/leastwise/leastwise/processor/core"
+	"github.com/leastwise/leastwise/processor/decode"
 	"github.com/leastwise/leastwise/processor/dedup"
 	"github.com/leastwise/leastwise/processor/identity"
 	"github.com/leastwise/leastwise/processor/lifecycle"
@@ -31,6 +32,8 @@ type worker struct {
 	catalog    *catalog.Catalog // that the linker has claimed by, once claimed
 	claimed    bool
 	seen       *dedup.Memory
+	events     decode.Events
+	batch      []incoming // reused
 	rows       record.Events
 	newest     int64 // offset of the newest event row in the table
 	next       int64 // offset to read after what was applied
@@ -178,17 +181,16 @@ type incoming struct {
 	answer dedup.Answer
 }
 
+// apply reads the events of messages and applies them. The events are done with when it returns; the rows keep pieces of
+// the messages until they are written, and nothing else does.
 func (w *worker) apply(ctx context.Context, messages []stream.Message) error {
-	if len(messages) == 0 {
-		return nil
-	}
-	batch := make([]incoming, 0, len(messages))
-	events := make([]pb.Event, len(messages))
+	w.events.Reset()
+	batch := w.batch[:0]
 	var ask []int
-	for i, m := range messages {
+	for _, m := range messages {
 		w.next = m.Offset + 1
-		ev := &events[i]
-		if err := ev.UnmarshalVT(m.Value); err != nil || len(ev.Id) != 16 {
+		ev, err := w.events.Read(m.Value)
+		if err != nil || len(ev.Id) != 16 {
 			if err := w.reject(ctx, m, err); err != nil {
 				return err
 			}
@@ -203,6 +205,7 @@ func (w *worker) apply(ctx context.Context, messages []stream.Message) error {
 		}
 		batch = append(batch, in)
 	}
+	w.batch = batch
 	if len(ask) > 0 {
 		if err := w.askStore(ctx, batch, ask); err != nil {
 			return err

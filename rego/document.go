@@ -6,6 +6,31 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
+// words are those that input and answer are made of, as terms: made once, and not for each decision.
+var words = func() map[string]*ast.Term {
+	terms := map[string]*ast.Term{}
+	for _, list := range [][]string{
+		metricNames[:], conditionNames[:], modeNames,
+		{"subject", "values", "policies", "credential", "type", "source", "principal", "agent", "owner", "labels", ""},
+		{"policy_id", "needed", "conditions", "applies_to", "enforcement", "mode", "grace_ms", "remind_ms", "asks",
+			"revoke", "reissue", "requires_approval", "tell_first"},
+		{"violations", "ladder", "reason", "metrics", "stance"},
+	} {
+		for _, word := range list {
+			terms[word] = ast.StringTerm(word)
+		}
+	}
+	return terms
+}()
+
+// word gives the term of a text that is likely one of the words.
+func word(text string) *ast.Term {
+	if t, ok := words[text]; ok {
+		return t
+	}
+	return ast.StringTerm(text)
+}
+
 // document reads an object of OPA's answer without turning all of it into Go values first.
 type document struct{ object ast.Object }
 
@@ -20,7 +45,7 @@ func documentOf(t *ast.Term) (document, error) {
 	return document{object}, nil
 }
 
-func (d document) get(key string) *ast.Term { return d.object.Get(ast.InternedTerm(key)) }
+func (d document) get(key string) *ast.Term { return d.object.Get(word(key)) }
 
 func (d document) text(key string) string {
 	if t := d.get(key); t != nil {
@@ -70,7 +95,7 @@ func (sub *Subject) term() *ast.Term {
 		{"credential", sub.Credential}, {"type", sub.Type}, {"source", sub.Source}, {"principal", sub.Principal},
 		{"agent", sub.Agent}, {"owner", sub.Owner},
 	} {
-		pairs = append(pairs, pair(f.key, ast.StringTerm(f.value)))
+		pairs = append(pairs, pair(f.key, word(f.value)))
 	}
 	labels := make([][2]*ast.Term, 0, len(sub.Labels))
 	for name, value := range sub.Labels {

@@ -156,8 +156,8 @@ func policyValue(p *Policy, thresholds []*Threshold) ast.Value {
 	conditions := make([]*ast.Term, 0, len(thresholds))
 	for _, t := range thresholds {
 		sources, _ := sourcesOf(t.Source)
-		conditions = append(conditions, ast.ArrayTerm(ast.InternedTerm(t.Metric.String()),
-			ast.InternedTerm(t.Condition.String()), number(t.Value), texts(sources)))
+		conditions = append(conditions, ast.ArrayTerm(word(t.Metric.String()),
+			word(t.Condition.String()), number(t.Value), texts(sources)))
 	}
 	remind := make([]*ast.Term, 0, len(p.Enforcement.Remind))
 	for _, d := range p.Enforcement.Remind {
@@ -174,7 +174,7 @@ func policyValue(p *Policy, thresholds []*Threshold) ast.Value {
 		pair("conditions", ast.ArrayTerm(conditions...)),
 		pair("applies_to", p.AppliesTo.term()),
 		pair("enforcement", ast.ObjectTerm(
-			pair("mode", ast.InternedTerm(e.Mode.String())),
+			pair("mode", word(e.Mode.String())),
 			pair("grace_ms", ast.InternedTerm(e.Grace.Milliseconds())),
 			pair("remind_ms", ast.ArrayTerm(remind...)),
 			pair("asks", e.asks()),
@@ -227,7 +227,7 @@ func patternTexts(patterns []Pattern) []string {
 	return out
 }
 
-func pair(key string, value *ast.Term) [2]*ast.Term { return ast.Item(ast.InternedTerm(key), value) }
+func pair(key string, value *ast.Term) [2]*ast.Term { return ast.Item(word(key), value) }
 
 func texts(list []string) *ast.Term {
 	out := make([]*ast.Term, 0, len(list))

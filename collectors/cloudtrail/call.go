@@ -33,12 +33,27 @@ func (d *Decoder) callLabels(c *caller, code []byte) map[string]string {
 		return c.labels
 	}
 	code = code[:min(len(code), 64)]
-	if string(code) != c.failed.code {
-		c.failed.code, c.failed.labels = string(code), maps.Clone(c.labels)
-		label(c.failed.labels, "error_code", code)
+	for _, known := range c.failed {
+		if string(code) == known.code {
+			return known.labels
+		}
 	}
-	return c.failed.labels
+	labels := maps.Clone(c.labels)
+	label(labels, "error_code", code)
+	if len(c.failed) < maxFailed {
+		c.failed = append(c.failed, failedCall{string(code), labels})
+	}
+	return labels
 }
+
+// failedCall are the labels of a caller's calls that failed with a code.
+type failedCall struct {
+	code   string
+	labels map[string]string
+}
+
+// maxFailed codes of a caller are remembered.
+const maxFailed = 8
 
 // callKind: a call is a use if it was permitted, whatever the service then answered.
 func (e *record) callKind(category string) leastwisev1.Event_Kind {

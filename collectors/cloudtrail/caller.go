@@ -19,11 +19,7 @@ type caller struct {
 	account          string
 	life             *leastwisev1.Lifetime
 	labels           map[string]string
-	// failed are the labels of its last call that failed, which few callers have of several kinds.
-	failed struct {
-		code   string
-		labels map[string]string
-	}
+	failed           []failedCall
 }
 
 // identity are the fields of userIdentity that tell the caller.
@@ -105,8 +101,14 @@ func (d *Decoder) identity(w *jsonrecord.Walk) ([]byte, *caller) {
 
 // caller of the record.
 func (d *Decoder) caller(e *record) *caller {
-	if c := e.likely; c != nil && string(e.region) == c.region {
-		return c
+	likely := e.likely
+	if likely == nil && len(e.identity) >= beginning {
+		if c, ok := d.likely.get(e.identity[:beginning]); ok && string(e.identity) == c.identity {
+			likely = c
+		}
+	}
+	if likely != nil && string(e.region) == likely.region {
+		return likely
 	}
 	key := append(append(append(d.scratch[:0], e.region...), 0), e.identity...)
 	d.scratch = key

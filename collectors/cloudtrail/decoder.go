@@ -41,6 +41,7 @@ type Options struct {
 type Decoder struct {
 	opts      Options
 	walk      jsonrecord.Walk
+	shapes    *jsonrecord.Shapes[record]
 	part      jsonrecord.Walk // of a part of the record, whose other parts stay valid
 	inner     []byte          // an event that was in an envelope
 	asked     fastjson.Parser
@@ -52,6 +53,7 @@ type Decoder struct {
 	roles     cache[role]
 	addresses cache[string]
 	codes     cache[string] // categories of failure
+	askings   cache[asking]
 	spare     jsonrecord.Spare
 	// Prefixes of keys.
 	accessKey, sessionKey, principals string
@@ -71,10 +73,13 @@ func NewDecoder(opts Options) *Decoder {
 	prefix := func(kind string) string {
 		return schemas.Key{System: System, Instance: opts.Instance, Type: kind}.String()
 	}
-	return &Decoder{opts: opts, verbs: newCache[verb](4096), callers: newCache[*caller](4096), likely: newCache[*caller](4096),
+	d := &Decoder{opts: opts, verbs: newCache[verb](4096), callers: newCache[*caller](4096), likely: newCache[*caller](4096),
 		texts: newCache[string](4096), roles: newCache[role](4096), addresses: newCache[string](4096), codes: newCache[string](1024),
+		askings:   newCache[asking](4096),
 		sessions:  map[[32]byte]string{},
 		accessKey: prefix("access_key"), sessionKey: prefix("session"), principals: prefix("principal")}
+	d.shapes = jsonrecord.NewShapes(&d.rec, d.rec.texts()...)
+	return d
 }
 
 // Records splits a file of CloudTrail's, in any of its forms.
@@ -84,15 +89,12 @@ func Records(r io.Reader, max int) source.Reader {
 
 // Decode implements source.Decoder.
 func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastwisev1.Event, error) {
-	if bad := jsonrecord.Refuse(rec.Bytes, d.opts.MaxBytes); bad != nil {
-		return dst, bad
-	}
 	d.spare.Lend(dst)
 	e := &d.rec
-	*e = record{from: rec}
 	if err := d.open(e, rec.Bytes, 0); err != nil {
 		return dst, err
 	}
+	e.from = rec
 	e.id = d.recordID(e)
 	if e.verb = d.verb(e); !e.known() {
 		return append(dst, d.unknown(e)), nil
@@ -110,10 +112,10 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 
 // open finds the event's fields, in the record itself or in its envelope.
 func (d *Decoder) open(e *record, text []byte, depth int) error {
-	e.text = text
-	if !d.read(e, text) {
-		return jsonrecord.NotObject(text)
+	if bad := d.read(e, text); bad != nil {
+		return bad
 	}
+	e.text = text
 	if len(e.eventName) > 0 && len(e.eventSource) > 0 || len(e.eventType) > 0 {
 		if e.known() && (len(e.eventName) == 0 || len(e.eventSource) == 0) {
 			return jsonrecord.Malformed("the record has no eventName, or no eventSource")
@@ -133,16 +135,12 @@ func (d *Decoder) open(e *record, text []byte, depth int) error {
 		return jsonrecord.Malformed("the envelope holds no CloudTrail event")
 	}
 	inside := e.detail
-	if inside == nil && e.message != nil {
-		if bad := jsonrecord.Refuse(e.message, d.opts.MaxBytes); bad != nil {
-			return bad
-		}
+	if inside == nil {
 		inside = e.message
 	}
 	switch {
 	case inside != nil:
 		d.inner = append(d.inner[:0], inside...)
-		*e = record{from: e.from}
 		return d.open(e, d.inner, 1)
 	case len(e.digest) > 0:
 		e.eventType, e.eventName, e.eventSource, e.eventID = []byte("digest"), []byte("Digest"), []byte("cloudtrail.amazonaws.com"), e.digest

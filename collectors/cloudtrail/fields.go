@@ -24,6 +24,8 @@ type record struct {
 	eventID, sharedID, errorCode, errorMessage              []byte
 	address, region                                         []byte
 	arn                                                     []byte // the first of resources
+	bucket, object                                          []byte // parameters of the request
+	named                                                   []byte // the most telling parameter that names something
 
 	// What these hold is read when it is needed: they are taken as they stand.
 	identity, requestText, responseText []byte
@@ -36,10 +38,38 @@ type record struct {
 	digest, digestEnd []byte
 }
 
-// read takes what the record says, and tells whether the record is an object in JSON. Of fields with one name the last
-// counts.
-func (d *Decoder) read(e *record, text []byte) bool {
-	w := &d.walk
+// texts are those of the record that it takes from the text.
+func (e *record) texts() []*[]byte {
+	return []*[]byte{&e.eventTime, &e.otherTime, &e.eventSource, &e.eventName, &e.eventType, &e.eventID, &e.sharedID,
+		&e.errorCode, &e.errorMessage, &e.address, &e.region, &e.arn, &e.bucket, &e.object, &e.named, &e.identity, &e.requestText, &e.responseText,
+		&e.detail, &e.message, &e.digest, &e.digestEnd}
+}
+
+// read takes what the record says.
+func (d *Decoder) read(e *record, text []byte) *source.Malformed {
+	if len(text) <= d.opts.MaxBytes && d.shapes.Read(text) {
+		return nil
+	}
+	if bad := jsonrecord.Refuse(text, d.opts.MaxBytes); bad != nil {
+		return bad
+	}
+	again := func(w *jsonrecord.Walk) bool {
+		*e = record{}
+		return d.walked(e, w, text)
+	}
+	if !again(&d.walk) {
+		return jsonrecord.NotObject(text)
+	}
+	if len(e.eventName) > 0 && len(e.eventSource) > 0 {
+		likely := e.likely
+		d.shapes.Learn(text, again)
+		e.likely = likely
+	}
+	return nil
+}
+
+// walked is whether the record is an object in JSON, which was read. Of fields with one name the last counts.
+func (d *Decoder) walked(e *record, w *jsonrecord.Walk, text []byte) bool {
 	w.Open(text)
 	if !w.Object() {
 		return false
@@ -71,11 +101,13 @@ func (d *Decoder) read(e *record, text []byte) bool {
 		case "userIdentity":
 			e.identity, e.likely = d.identity(w)
 		case "requestParameters":
-			e.requestText = w.Raw()
+			from := w.At()
+			e.readRequest(w, func(text []byte) bool { return len(text) > 0 })
+			e.requestText = w.Since(from)
 		case "responseElements":
 			from := w.At()
 			e.errs, e.gives = answer(w)
-			e.responseText = text[from:w.At()]
+			e.responseText = w.Since(from)
 		case "resources":
 			e.arn = firstARN(w)
 		case "detail":
@@ -83,7 +115,7 @@ func (d *Decoder) read(e *record, text []byte) bool {
 				e.detail = raw
 			}
 		case "eventJson", "CloudTrailEvent", "message":
-			if text := w.Text(); len(text) > 0 && text[0] == '{' {
+			if text := w.Plain(); len(text) > 0 && text[0] == '{' {
 				e.message = text
 			}
 		case "digestS3Object":

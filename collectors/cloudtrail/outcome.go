@@ -1,6 +1,7 @@
 package cloudtrail
 
 import (
+	"encoding/binary"
 	"maps"
 	"slices"
 	"strings"
@@ -17,7 +18,6 @@ func (d *Decoder) outcomes(dst []*leastwisev1.Event, e *record) []*leastwisev1.E
 	if given == nil && e.verb.service != "iam" {
 		return dst
 	}
-	e.request = parsed(&d.asked, e.requestText)
 	if given != nil {
 		if ev := d.session(e, given); ev != nil {
 			dst = append(dst, ev)
@@ -26,6 +26,7 @@ func (d *Decoder) outcomes(dst []*leastwisev1.Event, e *record) []*leastwisev1.E
 	if e.verb.service != "iam" {
 		return dst
 	}
+	e.request = parsed(&d.asked, e.requestText)
 	switch e.verb.action {
 	case "CreateAccessKey":
 		return d.createdKey(dst, e)
@@ -79,25 +80,67 @@ func (d *Decoder) session(e *record, given *fastjson.Value) *leastwisev1.Event {
 		life.expires.Seconds, life.expires.Nanos = until.Unix(), int32(until.Nanosecond())
 		life.ExpiresAt = &life.expires
 	}
-	ev.Labels = d.sessionLabels(e, given)
-	ev.Principal = d.holder(e, given)
+	asked := d.asking(e, given)
+	ev.Labels, ev.Principal, ev.Resource, ev.Policies = asked.labels, asked.principal, asked.resource, asked.policies
+	return ev
+}
+
+// asking is what sessions have in common that were asked for in the same words by callers of the same labels. It is never
+// changed.
+type asking struct {
+	labels              map[string]string
+	principal, resource string
+	policies            []string
+}
+
+// asking gives what is told of a session but its key and its times.
+func (d *Decoder) asking(e *record, given *fastjson.Value) asking {
+	key := d.scratch[:0]
+	put := func(text []byte) { // the lengths tell the parts from each other
+		key = append(binary.AppendUvarint(key, uint64(len(text))), text...)
+	}
+	putString := func(text string) {
+		key = append(binary.AppendUvarint(key, uint64(len(text))), text...)
+	}
+	put(e.requestText)
+	putString(e.verb.action)
+	putString(e.caller.principal)
+	for _, name := range inherited {
+		putString(e.caller.labels[name])
+	}
+	for _, name := range [...]string{"sourceIdentity", "subjectFromWebIdentityToken", "provider", "audience", "subject"} {
+		put(e.response.GetStringBytes(name))
+	}
+	put(given.GetStringBytes("sourceIdentity"))
+	put(given.GetStringBytes("roleArn"))
+	put(given.GetStringBytes("federatedUser", "arn"))
+	put(given.GetStringBytes("assumedRoleUser", "arn"))
+	d.scratch = key
+	known, ok := d.askings.get(key)
+	if ok {
+		return known
+	}
+	text := string(key)
+	e.request = parsed(&d.asked, e.requestText)
+	known = asking{labels: d.sessionLabels(e, given), principal: d.holder(e, given)}
 	if role := e.request.GetStringBytes("roleArn"); len(role) > 0 {
-		ev.Resource = d.role(role).arn
+		known.resource = d.role(role).arn
 	}
 	for _, name := range e.request.GetArray("policyArns") {
-		if arn := name.GetStringBytes("arn"); len(arn) > 0 && len(ev.Policies) < maxPolicies {
-			ev.Policies = append(ev.Policies, jsonrecord.Text(arn, maxResource))
+		if arn := name.GetStringBytes("arn"); len(arn) > 0 && len(known.policies) < maxPolicies {
+			known.policies = append(known.policies, jsonrecord.Text(arn, maxResource))
 		}
 	}
 	if text := e.request.GetStringBytes("policy"); len(text) > 0 {
 		if name := d.sessionPolicy(text, e.at); name != "" {
-			ev.Policies = append(ev.Policies, name)
+			known.policies = append(known.policies, name)
 		} else {
-			ev.Labels["session_policy"] = "inline"
+			known.labels["session_policy"] = "inline"
 		}
 	}
-	slices.Sort(ev.Policies)
-	return ev
+	slices.Sort(known.policies)
+	d.askings.put(text, known)
+	return known
 }
 
 const maxPolicies = 16
@@ -128,10 +171,14 @@ func (d *Decoder) holder(e *record, given *fastjson.Value) string {
 	return ""
 }
 
+// inherited are the labels that a session has of its caller; it has the source identity if nothing else was asked for: it
+// survives role chaining.
+var inherited = [...]string{"region", "web_identity_provider", "web_identity_subject", "saml_issuer", "saml_subject", "invoked_by", "source_identity"}
+
 // sessionLabels tell how a session came to be, and whose it is behind the role.
 func (d *Decoder) sessionLabels(e *record, given *fastjson.Value) map[string]string {
 	labels := map[string]string{"ends_with_parent": "false"}
-	for _, name := range [...]string{"region", "web_identity_provider", "web_identity_subject", "saml_issuer", "saml_subject", "invoked_by"} {
+	for _, name := range inherited[:len(inherited)-1] {
 		if value := e.caller.labels[name]; value != "" {
 			labels[name] = value
 		}
@@ -143,7 +190,7 @@ func (d *Decoder) sessionLabels(e *record, given *fastjson.Value) map[string]str
 		d.label(labels, "source_identity", from.GetStringBytes("sourceIdentity"))
 	}
 	if labels["source_identity"] == "" && e.caller.labels["source_identity"] != "" {
-		labels["source_identity"] = e.caller.labels["source_identity"] // it survives role chaining
+		labels["source_identity"] = e.caller.labels["source_identity"]
 	}
 	if labels["web_identity_subject"] == "" {
 		d.label(labels, "web_identity_subject", answer.GetStringBytes("subjectFromWebIdentityToken"))

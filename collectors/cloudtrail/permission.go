@@ -101,38 +101,44 @@ func (d *Decoder) resource(e *record) string {
 	if len(e.arn) > 0 {
 		return jsonrecord.Text(e.arn, maxResource)
 	}
-	w := &d.part
-	w.Open(e.requestText)
-	if !w.Object() {
-		return ""
+	if len(e.bucket) == 0 {
+		if looksSecret(e.named) { // the next may not
+			d.part.Open(e.requestText)
+			e.readRequest(&d.part, func(text []byte) bool { return len(text) > 0 && !looksSecret(text) })
+		}
+		return jsonrecord.Text(e.named, maxResource)
 	}
-	var bucket, object, found []byte
+	arn := append(append(d.scratch[:0], "arn:aws:s3:::"...), e.bucket...)
+	if len(e.object) > 0 {
+		arn = append(append(arn, '/'), e.object...)
+	}
+	d.scratch = arn
+	return jsonrecord.Text(arn, maxResource)
+}
+
+// readRequest takes what the request is about: of the parameters that fit the most telling.
+func (e *record) readRequest(w *jsonrecord.Walk, fit func([]byte) bool) {
+	e.bucket, e.object, e.named = nil, nil, nil
+	if !w.Object() {
+		return
+	}
 	best := len(parameters)
 	for key, more := w.Field(); more; key, more = w.Field() {
 		switch string(key) {
 		case "bucketName":
-			bucket = first(bucket, w)
+			e.bucket = first(e.bucket, w)
 			continue
 		case "key":
-			object = first(object, w)
+			e.object = first(e.object, w)
 			continue
 		}
 		rank := rankOf(key)
 		if rank >= best {
 			w.Skip()
-		} else if text := w.Text(); len(text) > 0 && !looksSecret(text) {
-			best, found = rank, text
+		} else if text := w.Text(); fit(text) {
+			best, e.named = rank, text
 		}
 	}
-	if len(bucket) == 0 {
-		return jsonrecord.Text(found, maxResource)
-	}
-	arn := append(append(d.scratch[:0], "arn:aws:s3:::"...), bucket...)
-	if len(object) > 0 {
-		arn = append(append(arn, '/'), object...)
-	}
-	d.scratch = arn
-	return jsonrecord.Text(arn, maxResource)
 }
 
 // rankOf a parameter among those that name what a request is about.

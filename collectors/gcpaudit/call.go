@@ -171,7 +171,7 @@ func (d *Decoder) callLabels(e *entry, asked *authorization, how leastwisev1.Eve
 
 // plain is whether a call has nothing of its own to say in labels.
 func (e *entry) plain() bool {
-	return len(e.checks.more) == 0 && len(e.delegation) == 0 && !e.tail() && e.caller.plain &&
+	return e.checks.others == 0 && len(e.delegation) == 0 && !e.tail() && e.caller.plain &&
 		(e.checks.count == 0 || e.checks.granted > 0)
 }
 
@@ -179,7 +179,7 @@ func (e *entry) plain() bool {
 func (d *Decoder) morePermissions(labels map[string]string, e *entry, asked *authorization, how leastwisev1.Event_Kind) {
 	n := 1
 	seen := [][]byte{asked.permission}
-	for _, other := range e.checks.more {
+	for _, other := range e.checks.more[:e.checks.others] {
 		if other.granted == (how == leastwisev1.Event_DENIED) || contains(seen, other.permission) {
 			continue
 		}

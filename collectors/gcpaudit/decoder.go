@@ -44,6 +44,7 @@ type Options struct {
 type Decoder struct {
 	opts    Options
 	walk    jsonrecord.Walk
+	shapes  *jsonrecord.Shapes[entry]
 	parser  fastjson.Parser    // of records that are needed whole
 	inner   [5]fastjson.Parser // of parts of the record
 	keys    prefixes
@@ -72,21 +73,20 @@ func NewDecoder(opts Options) *Decoder {
 	prefix := func(kind string) string {
 		return schemas.Key{System: System, Instance: opts.Instance, Type: kind}.String()
 	}
-	return &Decoder{opts: opts, keys: prefixes{key: prefix("service_account_key"), principal: prefix("principal"),
+	d := &Decoder{opts: opts, keys: prefixes{key: prefix("service_account_key"), principal: prefix("principal"),
 		accessToken: prefix("access_token"), idToken: prefix("id_token"), jwt: prefix("signed_jwt"), blob: prefix("signed_blob")}}
+	d.shapes = jsonrecord.NewShapes(&d.entry, d.entry.texts()...)
+	return d
 }
 
 // Decode implements source.Decoder.
 func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastwisev1.Event, error) {
-	if bad := jsonrecord.Refuse(rec.Bytes, d.opts.MaxBytes); bad != nil {
-		return dst, bad
-	}
 	d.spare.Lend(dst)
 	e := &d.entry
-	*e = entry{rec: rec, payload: payload{checks: checks{more: e.checks.more[:0]}}}
-	if !e.read(&d.walk, rec.Bytes) {
-		return dst, jsonrecord.NotObject(rec.Bytes)
+	if bad := d.read(e, rec.Bytes); bad != nil {
+		return dst, bad
 	}
+	e.rec = rec
 	if e.logName == nil && e.insertID == nil && !e.found {
 		if root := d.whole(e); isAsset(root) {
 			return d.asset(dst, e, root), nil
@@ -104,6 +104,27 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 	d.know(e)
 	d.identify(e)
 	return d.events(dst, e), nil
+}
+
+// read takes what the record says.
+func (d *Decoder) read(e *entry, text []byte) *source.Malformed {
+	if len(text) <= d.opts.MaxBytes && d.shapes.Read(text) {
+		return nil
+	}
+	if bad := jsonrecord.Refuse(text, d.opts.MaxBytes); bad != nil {
+		return bad
+	}
+	again := func(w *jsonrecord.Walk) bool {
+		*e = entry{}
+		return e.read(w, text)
+	}
+	if !again(&d.walk) {
+		return jsonrecord.NotObject(text)
+	}
+	if e.object && e.isAudit() {
+		d.shapes.Learn(text, again)
+	}
+	return nil
 }
 
 // whole is the record's value.

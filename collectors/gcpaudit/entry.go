@@ -50,8 +50,9 @@ type payload struct {
 // checks are the permissions that were asked for.
 type checks struct {
 	count, granted   int
-	allowed, refused authorization   // the first of each
-	more             []authorization // the others, maxMore at most
+	allowed, refused authorization // the first of each
+	others           int
+	more             [maxMore]authorization // the others, as many as fit
 }
 
 // maxMore permissions beside the first are told of a call.
@@ -85,7 +86,7 @@ func (e *entry) read(w *jsonrecord.Walk, text []byte) bool {
 		case "receiveTimestamp", "receive_timestamp":
 			e.received = w.Text()
 		case "protoPayload", "protopayload_auditlog", "proto_payload":
-			e.payload = payload{found: true, checks: checks{more: e.checks.more[:0]}}
+			e.payload = payload{found: true}
 			if e.object = w.Object(); e.object {
 				e.readPayload(w)
 			}
@@ -102,6 +103,21 @@ func (e *entry) read(w *jsonrecord.Walk, text []byte) bool {
 			w.Skip()
 		}
 	}
+}
+
+// texts are those of the entry that read takes from the record.
+func (e *entry) texts() []*[]byte {
+	texts := []*[]byte{&e.logName, &e.insertID, &e.timestamp, &e.received, &e.operationID, &e.producer, &e.projectID, &e.emailID,
+		&e.payloadType, &e.service, &e.method, &e.resourceName, &e.callerIP, &e.email, &e.subject, &e.keyName, &e.oauthClient,
+		&e.delegationText, &e.requestText, &e.responseText, &e.metadataText, &e.deltaText}
+	for _, a := range []*authorization{&e.checks.allowed, &e.checks.refused} {
+		texts = append(texts, &a.permission, &a.kind, &a.resource)
+	}
+	for i := range e.checks.more {
+		a := &e.checks.more[i]
+		texts = append(texts, &a.permission, &a.kind, &a.resource)
+	}
+	return texts
 }
 
 func (e *entry) readOperation(w *jsonrecord.Walk) {
@@ -168,7 +184,7 @@ func (e *entry) readPayload(w *jsonrecord.Walk) {
 				e.readAuthentication(w)
 			}
 		case "authorizationInfo", "authorization_info":
-			e.checks = checks{more: e.checks.more[:0]}
+			e.checks = checks{}
 			if w.Array() {
 				e.readAuthorizations(w)
 			}
@@ -206,7 +222,7 @@ func field(w *jsonrecord.Walk, entered bool) ([]byte, bool) {
 func inside(w *jsonrecord.Walk, text *[]byte) {
 	var found []byte
 	if w.IsText() {
-		found = w.Text()
+		found = w.Plain()
 	} else {
 		found = w.Raw()
 	}
@@ -344,8 +360,9 @@ func (c *checks) add(a authorization) {
 		c.refused = a
 		return
 	}
-	if len(c.more) < maxMore && len(a.permission) > 0 {
-		c.more = append(c.more, a)
+	if c.others < maxMore && len(a.permission) > 0 {
+		c.more[c.others] = a
+		c.others++
 	}
 }
 

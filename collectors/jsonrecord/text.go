@@ -46,16 +46,8 @@ const (
 
 // plainText is whether a text is ASCII without NUL, as nearly all are.
 func plainText(text []byte) bool {
-	var high, nul uint64
-	for len(text) >= 32 {
-		a, b := binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[8:])
-		c, d := binary.LittleEndian.Uint64(text[16:]), binary.LittleEndian.Uint64(text[24:])
-		high |= a | b | c | d
-		nul |= (a-ones)&^a | (b-ones)&^b | (c-ones)&^c | (d-ones)&^d
-		text = text[32:]
-	}
-	if (high|nul)&tops != 0 {
-		return false
+	if len(text) >= 64 { // the search for one byte takes 32 at once
+		return ascii(text) && bytes.IndexByte(text, 0) < 0
 	}
 	for ; len(text) >= 8; text = text[8:] {
 		if x := binary.LittleEndian.Uint64(text); (x|(x-ones)&^x)&tops != 0 {
@@ -68,6 +60,24 @@ func plainText(text []byte) bool {
 		}
 	}
 	return true
+}
+
+func ascii(text []byte) bool {
+	var high uint64
+	for len(text) >= 64 {
+		high |= binary.LittleEndian.Uint64(text) | binary.LittleEndian.Uint64(text[8:]) |
+			binary.LittleEndian.Uint64(text[16:]) | binary.LittleEndian.Uint64(text[24:]) |
+			binary.LittleEndian.Uint64(text[32:]) | binary.LittleEndian.Uint64(text[40:]) |
+			binary.LittleEndian.Uint64(text[48:]) | binary.LittleEndian.Uint64(text[56:])
+		text = text[64:]
+	}
+	for ; len(text) >= 8; text = text[8:] {
+		high |= binary.LittleEndian.Uint64(text)
+	}
+	for _, c := range text {
+		high |= uint64(c)
+	}
+	return high&tops == 0
 }
 
 // ID is an id fit for a key: itself, or its hash if it is too long or looks like a secret.

@@ -10,13 +10,15 @@ func UTC(text []byte) (time.Time, bool) {
 		text[13] != ':' || text[16] != ':' {
 		return time.Time{}, false
 	}
-	year, ok1 := Digits(text[0:4])
-	month, ok2 := Digits(text[5:7])
-	day, ok3 := Digits(text[8:10])
-	hour, ok4 := Digits(text[11:13])
-	minute, ok5 := Digits(text[14:16])
-	second, ok6 := Digits(text[17:19])
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 ||
+	century, ok1 := two(text[0:2])
+	year, ok2 := two(text[2:4])
+	month, ok3 := two(text[5:7])
+	day, ok4 := two(text[8:10])
+	hour, ok5 := two(text[11:13])
+	minute, ok6 := two(text[14:16])
+	second, ok7 := two(text[17:19])
+	year += century * 100
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 ||
 		year < 1970 || month < 1 || month > 12 || day < 1 || day > 28 && day > monthDays(year, month) || hour > 23 || minute > 59 || second > 59 {
 		return time.Time{}, false
 	}
@@ -57,6 +59,11 @@ func monthDays(year, month int) int {
 		return 30
 	}
 	return 31
+}
+
+func two(text []byte) (n int, ok bool) {
+	tens, units := text[0]-'0', text[1]-'0'
+	return int(tens)*10 + int(units), tens <= 9 && units <= 9
 }
 
 // Digits reads a number of decimal digits; of no text it is 0. It must not have more than eighteen.

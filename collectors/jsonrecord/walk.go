@@ -25,11 +25,15 @@ type Walk struct {
 	bad    bool
 	slash  bool            // the text has a backslash
 	parser fastjson.Parser // of texts with escapes
+	// noted are the parts of which a reader learned no more than their kind, where that is noted.
+	noting bool
+	noted  [][2]int
 }
 
 const (
-	quotes  = 0x2222222222222222
-	padding = "\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01"
+	quotes      = 0x2222222222222222
+	backslashes = 0x5c5c5c5c5c5c5c5c
+	padding     = "\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01"
 )
 
 // Open takes a text to read. What Refuse refuses must not be opened.
@@ -156,11 +160,28 @@ func (w *Walk) Text() []byte {
 	if !w.pass() {
 		return nil
 	}
+	w.note(from - 1)
 	to := w.at - 1
 	if w.slash {
 		return w.clear(w.text[from:to:to])
 	}
 	return w.text[from:to:to]
+}
+
+func (w *Walk) note(from int) {
+	if w.noting {
+		w.noted = append(w.noted, [2]int{from, w.at})
+	}
+}
+
+// offset is where a text that was given stands; -1 if it is none, or was built from one with escapes.
+func (w *Walk) offset(text []byte) int {
+	for i := range w.text[:w.end] {
+		if &w.text[i] == &text[0] {
+			return i
+		}
+	}
+	return -1
 }
 
 // pass goes past a text.
@@ -177,8 +198,8 @@ func (w *Walk) pass() bool {
 // IsText is whether the value is a text.
 func (w *Walk) IsText() bool { return w.text[w.at] == '"' }
 
-// Plain goes past the value, and gives it if it is a text, a number or a boolean; nil otherwise.
-func (w *Walk) Plain() []byte {
+// Value goes past the value, and gives it if it is a text, a number or a boolean; nil otherwise.
+func (w *Walk) Value() []byte {
 	switch w.text[w.at] {
 	case '"':
 		return w.Text()
@@ -190,6 +211,15 @@ func (w *Walk) Plain() []byte {
 		return raw
 	}
 	return nil
+}
+
+// Plain is Value where reading goes on by what the value is.
+func (w *Walk) Plain() []byte {
+	noting := w.noting
+	w.noting = false
+	value := w.Value()
+	w.noting = noting
+	return value
 }
 
 // closing gives where the quote stands that ends the text that begins at i; -1 if none does.
@@ -260,13 +290,16 @@ func (w *Walk) Raw() []byte {
 	return w.text[from:w.at:w.at]
 }
 
+// Since is what was read since At was from.
+func (w *Walk) Since(from int) []byte { return w.text[from:w.at:w.at] }
+
 // Rest is what stands from the value on.
 func (w *Walk) Rest() []byte { return w.text[w.at:w.end:w.end] }
 
 // Same goes past the value if it is an object that stands as raw does, which Raw gave of a value as deep in its text.
 func (w *Walk) Same(raw string) bool {
 	rest := w.text[w.at:w.end]
-	if len(raw) == 0 || raw[0] != '{' || len(rest) < len(raw) || string(rest[:len(raw)]) != raw {
+	if w.noting || len(raw) == 0 || raw[0] != '{' || len(rest) < len(raw) || string(rest[:len(raw)]) != raw {
 		return false
 	}
 	w.at += len(raw)
@@ -275,6 +308,12 @@ func (w *Walk) Same(raw string) bool {
 
 // Skip goes past the value.
 func (w *Walk) Skip() {
+	from := w.at
+	w.skip()
+	w.note(from)
+}
+
+func (w *Walk) skip() {
 	if w.IsText() {
 		w.pass()
 		return

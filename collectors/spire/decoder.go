@@ -39,8 +39,8 @@ type Options struct {
 // (texts and labels that come again) changes no event. Events may share a map of labels: it must not be changed.
 type Decoder struct {
 	opts   Options
-	shapes shapes
-	shape  *piece // that the line ends with, if its shape was known
+	shapes *jsonrecord.Shapes[entry]
+	entry  entry
 	walk   jsonrecord.Walk
 	again  jsonrecord.Walk // for a second look: the fields point into the first one's memory
 	names  map[string]string
@@ -69,8 +69,10 @@ func NewDecoder(opts Options) *Decoder {
 	prefix := func(kind string) string {
 		return schemas.Key{System: System, Instance: opts.Instance, Type: kind}.String()
 	}
-	return &Decoder{opts: opts, names: map[string]string{}, ids: map[string]identity{}, calls: newCalls(), same: map[string]told{},
+	d := &Decoder{opts: opts, names: map[string]string{}, ids: map[string]identity{}, calls: newCalls(), same: map[string]told{},
 		x509: prefix("x509_svid"), jwt: prefix("jwt_svid"), identity: prefix("spiffe_id")}
+	d.shapes = jsonrecord.NewShapes(&d.entry, d.entry.texts()...)
+	return d
 }
 
 // Records splits a log: a record is a line.
@@ -83,84 +85,95 @@ func Recognise(record []byte) bool {
 		!bytes.Contains(record, []byte("launch_log_level")) {
 		return false
 	}
-	var d Decoder
-	var f fields
-	_, bad := d.read(&f, record)
-	return bad == nil && len(f.msg) > 0 && len(f.level) > 0 && (serverSubsystems[string(f.subsystem)] || len(f.launchLevel) > 0)
+	var w jsonrecord.Walk
+	var e entry
+	how, prefix, text := split(record)
+	bad := e.read(&w, how, prefix, text)
+	return bad == nil && len(e.msg) > 0 && len(e.level) > 0 && (serverSubsystems[string(e.subsystem)] || len(e.launchLevel) > 0)
 }
 
 // serverSubsystems are those of the server that an agent has not: an agent's log looks alike.
 var serverSubsystems = map[string]bool{"api": true, "ca_manager": true, "svid_rotator": true, "sql": true, "ca": true,
 	"bundle_client": true, "endpoints": true, "catalog": true, "health": true, "registration_manager": true, "node_manager": true}
 
-// read splits the line and reads its fields.
-func (d *Decoder) read(f *fields, line []byte) (form, *source.Malformed) {
-	how, prefix, text := split(line)
-	d.shape = nil
+// read reads the fields of a line that was split.
+func (e *entry) read(w *jsonrecord.Walk, how form, prefix, text []byte) *source.Malformed {
+	e.how = how
 	switch how {
 	case formJSON:
-		if d.shape = d.shapes.read(f, text); d.shape != nil {
-			break
-		}
-		*f = fields{}
-		if !f.readJSON(&d.walk, text) {
-			return how, unparsed(text)
-		}
-		if tells(f) != tellsNothing {
-			d.shapes.learn(text)
+		if !e.readJSON(w, text) {
+			return unparsed(text)
 		}
 	case formText:
-		if bad := f.readPairs(text); bad != nil {
-			return how, bad
+		if bad := e.readPairs(text); bad != nil {
+			return bad
 		}
 	case formConsole:
-		if bad := f.readConsole(text, prefix); bad != nil {
-			return how, bad
+		if bad := e.readConsole(text, prefix); bad != nil {
+			return bad
 		}
 	default:
-		return how, unparsed(line)
+		return unparsed(text)
 	}
-	if len(f.level) == 0 {
-		return how, jsonrecord.Malformed("the record has no level: it is not a line of a SPIRE server's log")
+	if len(e.level) == 0 {
+		return jsonrecord.Malformed("the record has no level: it is not a line of a SPIRE server's log")
 	}
-	return how, nil
+	return nil
+}
+
+// read reads a line, and finds what it tells.
+func (d *Decoder) read(e *entry, line []byte) *source.Malformed {
+	how, prefix, text := split(line)
+	if how == formJSON && len(line) <= d.opts.MaxBytes && d.shapes.Read(text) {
+		return jsonrecord.Refuse(prefix, 0)
+	}
+	if bad := jsonrecord.Refuse(line, d.opts.MaxBytes); bad != nil {
+		return bad
+	}
+	var bad *source.Malformed
+	again := func(w *jsonrecord.Walk) bool {
+		*e = entry{}
+		if bad = e.read(w, how, prefix, text); bad != nil {
+			return false
+		}
+		if e.what = tells(&e.fields); e.what != tellsNothing {
+			e.call = d.call(&e.fields)
+		}
+		return true
+	}
+	if again(&d.walk) && how == formJSON {
+		d.shapes.Learn(text, again)
+	}
+	return bad
 }
 
 // Decode implements source.Decoder.
 func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastwisev1.Event, error) {
-	if bad := jsonrecord.Refuse(rec.Bytes, d.opts.MaxBytes); bad != nil {
+	e := &d.entry
+	if bad := d.read(e, rec.Bytes); bad != nil {
 		return dst, bad
 	}
+	if e.what == tellsNothing {
+		return dst, nil // a line of the server's daily life
+	}
+	e.rec = rec
 	d.pending = d.pending[:0]
 	d.spare.Lend(dst)
-	e := entry{rec: rec}
-	var bad *source.Malformed
-	if e.how, bad = d.read(&e.fields, rec.Bytes); bad != nil {
-		return dst, bad
-	}
-	var what telling
-	if shape := d.shape; shape != nil && shape.asked {
-		what, e.call = shape.what, shape.call
-	} else if what = tells(&e.fields); what == tellsNothing {
-		return dst, nil // a line of the server's daily life
-	} else if e.call = d.call(&e.fields); shape != nil {
-		shape.asked, shape.what, shape.call = true, what, e.call
-	}
 	var err error
 	if e.at, err = parseTime(e.time); err != nil && e.how != formConsole {
 		return dst, jsonrecord.Malformed("the record has no time that can be read")
 	}
-	switch what { // no function values: the fields stay on the stack
+	switch e.what {
 	case tellsCall:
-		dst = append(dst, d.audited(&e))
+		dst = append(dst, d.audited(e))
 	case tellsSigned:
-		dst = append(dst, d.signed(&e))
+		dst = append(dst, d.signed(e))
 	case tellsRefusal:
-		dst = append(dst, d.refused(&e))
+		dst = append(dst, d.refused(e))
 	case tellsReason:
-		dst = append(dst, d.reason(&e))
+		dst = append(dst, d.reason(e))
 	case tellsAuthority:
-		dst = append(dst, d.authority(&e))
+		dst = append(dst, d.authority(e))
 	}
 	return dst, nil
 }
@@ -168,17 +181,18 @@ func (d *Decoder) Decode(dst []*leastwisev1.Event, rec source.Record) ([]*leastw
 // entry is a line that tells something.
 type entry struct {
 	fields
-	rec source.Record
-	how form
-	at  time.Time
+	rec  source.Record
+	how  form
+	at   time.Time
+	what tale
 	call
 }
 
-// telling is what is to be made of a line.
-type telling uint8
+// tale is what is to be made of a line.
+type tale uint8
 
 const (
-	tellsNothing telling = iota
+	tellsNothing tale = iota
 	tellsCall
 	tellsSigned
 	tellsRefusal
@@ -188,7 +202,7 @@ const (
 
 // tells says what is to be made of a line. In text a line that was cut off may look whole: what is asked for here stands
 // behind what events are made of.
-func tells(f *fields) telling {
+func tells(f *fields) tale {
 	switch {
 	case string(f.kind) == "audit":
 		return tellsCall

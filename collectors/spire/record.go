@@ -139,12 +139,38 @@ func (f *fields) readJSON(w *jsonrecord.Walk, text []byte) bool {
 			return w.Close()
 		}
 		place := f.slotOf(key)
-		if place == nil {
+		var value []byte
+		switch {
+		case place == nil:
 			w.Skip()
-		} else if value := w.Plain(); value != nil {
+		case telling(key):
+			value = w.Plain()
+		default:
+			value = w.Value()
+		}
+		if value != nil {
 			*place = value
 		}
 	}
+}
+
+// telling are the fields whose values tell what a line is; the others differ from line to line.
+func telling(name []byte) bool {
+	switch string(name) {
+	case "level", "msg", "type", "subsystem_name", "service", "method", "status", "status_code", "authorized_as":
+		return true
+	}
+	return false
+}
+
+// texts are all fields.
+func (f *fields) texts() []*[]byte {
+	return []*[]byte{&f.time, &f.level, &f.msg, &f.kind, &f.subsystem, &f.service, &f.method, &f.requestID, &f.status,
+		&f.statusCode, &f.callerID, &f.callerAddr, &f.callerUID, &f.callerGID, &f.callerPath, &f.authorizedAs, &f.spiffeID,
+		&f.entryID, &f.parentID, &f.selectors, &f.csr, &f.serial, &f.svidSerial, &f.expiration, &f.expiresAt, &f.ttl,
+		&f.x509TTL, &f.jwtTTL, &f.admin, &f.downstream, &f.storeSVID, &f.federatesWith, &f.dnsName, &f.hint, &f.audience,
+		&f.agentID, &f.attestor, &f.trustDomain, &f.authority, &f.upstream, &f.subjectKey, &f.slot, &f.endpointURL,
+		&f.endpointProfile, &f.endpointID, &f.newLevel, &f.launchLevel, &f.jwtKey}
 }
 
 // isTrue is how a boolean stands in either form.

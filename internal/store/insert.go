@@ -40,6 +40,10 @@ func (d *DB) Insert(ctx context.Context, table string, rows int, columns []Colum
 			_ = batch.Abort()
 			return fmt.Errorf("insert into %s: column %s: %w", table, c.Name, err)
 		}
+		if n := drafts[i].Rows(); n != rows { // over HTTP the client would send nothing and report success
+			_ = batch.Abort()
+			return fmt.Errorf("insert into %s: column %s has %d values for %d rows", table, c.Name, n, rows)
+		}
 	}
 	if err := batch.Send(); err != nil {
 		return fmt.Errorf("insert %d rows into %s: %w", rows, table, err)

@@ -286,6 +286,17 @@ func TestPingTellsWhetherTheServerIsThere(t *testing.T) {
 	}
 }
 
+func TestInsertOfUnequalColumnsIsRefused(t *testing.T) {
+	db := storetest.New(t)
+	if err := db.Exec(t.Context(), "CREATE TABLE t (a UInt64, s String) ENGINE = MergeTree ORDER BY a"); err != nil {
+		t.Fatal(err)
+	}
+	err := db.Insert(t.Context(), "t", 2, []store.Column{{Name: "a", Values: []uint64{1, 2}}, {Name: "s", Values: []string{"one"}}})
+	if err == nil || !strings.Contains(err.Error(), "column s has 1 values for 2 rows") {
+		t.Fatalf("rows that were not written are taken for written: %v", err)
+	}
+}
+
 func BenchmarkInsert(b *testing.B) {
 	db := storetest.New(b)
 	if err := db.Exec(b.Context(), `CREATE TABLE t (id FixedString(16), at DateTime64(9, 'UTC'), kind LowCardinality(String),

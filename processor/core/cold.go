@@ -24,6 +24,7 @@ type cold struct {
 
 // Pack puts away the credentials that were not looked at for a while. Call it after Dirty was written.
 func (c *Core) Pack(now int64) {
+	c.latest = nil
 	for key, e := range c.entries {
 		if e.marks&(markTouched|markDirty) != 0 || now-e.settledAt < int64(coldAfter) {
 			continue

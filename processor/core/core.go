@@ -10,6 +10,7 @@ package core
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/leastwise/leastwise/processor/catalog"
@@ -49,12 +50,14 @@ type Core struct {
 	who     who    // how far the entries' owners follow Options.Identities; see identify.go
 
 	entries map[string]*Entry
+	latest  *Entry          // that was asked for by its key; nil if it is packed
 	cold    map[string]cold // credentials that are quiet, packed; see cold.go
 	wheel   *wheel.Wheel[string]
 	// signatures of packed credentials, and where each stands.
 	signatures []rego.Signature
 	signed     map[rego.Signature]uint32
 	touched    []*Entry
+	values     rego.Values // of the entry that is settled
 	dirty      []*Entry
 
 	forms    map[string]forms // by system/instance/type, as issuers name credentials
@@ -75,6 +78,8 @@ type Entry struct {
 	// Identity names the component of the identity that holds it; empty if no identities are known.
 	Identity string
 
+	node      uint32 // its holder's number among the identities; 0 until it is known
+	revision  uint64 // of the identities, that Match and Identity are of
 	index     *rego.Index
 	signature rego.Signature
 	settledAt int64 // when it was last looked at
@@ -92,7 +97,8 @@ const (
 	markTouched marks = 1 << iota
 	markDirty
 	markAsk      // ask the policies whatever the signature says
-	markRescope  // used permissions or scope have changed
+	markRescope  // what its scope and its owner are found by has changed, or the scope itself
+	markReuse    // used permissions have changed
 	markSigned   // signature is of the present rules
 	markUnpacked // its owner was not looked up since it was unpacked
 	markLearned  // the form of its id counts for its issuer's
@@ -117,7 +123,7 @@ func New(opts Options) *Core {
 // Load puts in a credential as a restart finds it.
 func (c *Core) Load(cred *lifecycle.Credential) {
 	e := &Entry{Credential: *cred, usedPerms: -1, marks: markRescope}
-	c.entries[cred.Key] = e
+	c.entries[cred.Key], c.latest = e, nil
 	if issuerTold(e) {
 		c.learn(e)
 	}
@@ -127,10 +133,17 @@ func (c *Core) Load(cred *lifecycle.Credential) {
 
 // Entry gives a credential, or nil.
 func (c *Core) Entry(key string) *Entry {
-	if e := c.entries[key]; e != nil {
-		return e
+	if c.latest != nil && c.latest.Key == key {
+		return c.latest // an event's credential is asked for more than once
 	}
-	return c.warm(key)
+	e := c.entries[key]
+	if e == nil {
+		e = c.warm(key)
+	}
+	if e != nil {
+		c.latest = e
+	}
+	return e
 }
 
 // Entries calls fn for each credential, in no order.
@@ -178,7 +191,7 @@ func (c *Core) Apply(ev *pb.Event, offset int64, counted bool) {
 	}
 	e := c.Entry(ev.Credential)
 	if e == nil {
-		e = &Entry{Credential: *lifecycle.New(ev.Credential), usedPerms: -1, marks: markRescope}
+		e = &Entry{Credential: *lifecycle.New(strings.Clone(ev.Credential)), usedPerms: -1, marks: markRescope}
 		c.entries[e.Key] = e
 		e.Decided = c.published[e.Key]
 		delete(c.published, e.Key)
@@ -192,17 +205,18 @@ func (c *Core) Apply(ev *pb.Event, offset int64, counted bool) {
 	}
 	change := e.Apply(ev, counted)
 	if change&lifecycle.ChangedIdentity != 0 {
-		e.index = nil
-	}
-	if change&(lifecycle.ChangedIdentity|lifecycle.ChangedUse) != 0 {
+		e.index, e.node = nil, 0
 		e.marks |= markRescope
+	}
+	if change&lifecycle.ChangedUse != 0 {
+		e.marks |= markReuse
 	}
 	if change&(lifecycle.ChangedEnd|lifecycle.ChangedChild) != 0 {
 		c.endChildren(e)
 		e.marks |= markAsk
 	}
 	if change&lifecycle.ChangedChild != 0 && e.ExpiryTold != 0 && e.ExpiryTold == e.ExpiresAt { // the others were told
-		c.derived = append(c.derived, derivedEvent(ev.Child, pb.Event_REVOKED, e.Key, lifecycle.HowParentExpired, e.ExpiresAt))
+		c.derived = append(c.derived, endedWith(e.Key, strings.Clone(ev.Child), lifecycle.HowParentExpired, e.ExpiresAt))
 	}
 	c.touch(e)
 	c.markDirty(e)
@@ -260,7 +274,7 @@ func (c *Core) Settle(ctx context.Context, now int64) error {
 
 func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
 	if e.usedUntil != 0 && now >= e.usedUntil {
-		e.marks |= markRescope
+		e.marks |= markReuse
 	}
 	c.refresh(e, now)
 	c.tellExpiry(e, now)
@@ -283,8 +297,9 @@ func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
 		sub := c.subject(e)
 		e.index = c.rules.Index(&sub)
 	}
-	values := c.Values(e, now)
-	signature := e.index.Signature(&values)
+	c.values = c.Values(e, now)
+	values := &c.values
+	signature := e.index.Signature(values)
 	standing := len(e.Decided.Policies) > 0
 	heartbeat := standing && now >= e.Decided.At+int64(c.opts.Heartbeat)
 	if every := c.rules.AskEvery(); every > 0 && now >= e.askedAt+int64(every) {
@@ -292,14 +307,14 @@ func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
 		e.marks &^= markSigned
 	}
 	if e.marks&markSigned == 0 || signature != e.signature || heartbeat || e.marks&markAsk != 0 && standing {
-		if err := c.decide(ctx, e, &values, now); err != nil {
+		if err := c.decide(ctx, e, values, now); err != nil {
 			return err
 		}
 	}
 	e.signature = signature
 	e.marks |= markSigned
 	e.marks &^= markAsk
-	next := sooner(nanosOf(e.index.NextCrossing(&values, lifecycle.Time(now))), sooner(e.usedUntil, c.rejudge(e, now)))
+	next := sooner(nanosOf(e.index.NextCrossing(values, lifecycle.Time(now))), sooner(e.usedUntil, c.rejudge(e, now)))
 	if len(e.Decided.Policies) > 0 {
 		next = sooner(next, e.Decided.At+int64(c.opts.Heartbeat))
 	}

@@ -17,13 +17,9 @@ func (c *Core) tellExpiry(e *Entry, now int64) {
 	}
 	e.ExpiryTold = e.ExpiresAt
 	c.markDirty(e)
-	expired := derivedEvent(e.Key, pb.Event_EXPIRED, "", "", e.ExpiresAt)
-	expired.RecordId = fmt.Sprintf("EXPIRED %d", e.ExpiresAt)
-	id := schemas.EventID("leastwise", e.Key, expired.RecordId, 0)
-	expired.Id = id[:]
-	c.derived = append(c.derived, expired)
+	c.derived = append(c.derived, derivedEvent(e.Key, pb.Event_EXPIRED, fmt.Sprintf("EXPIRED %d", e.ExpiresAt), e.ExpiresAt))
 	for _, child := range e.Children() {
-		c.derived = append(c.derived, derivedEvent(child, pb.Event_REVOKED, e.Key, lifecycle.HowParentExpired, e.ExpiresAt))
+		c.derived = append(c.derived, endedWith(e.Key, child, lifecycle.HowParentExpired, e.ExpiresAt))
 	}
 }
 
@@ -34,20 +30,22 @@ func (c *Core) endChildren(e *Entry) {
 		return
 	}
 	for _, child := range e.Children() {
-		c.derived = append(c.derived, derivedEvent(child, pb.Event_REVOKED, e.Key, lifecycle.HowParentRevoked, e.RevokedAt))
+		c.derived = append(c.derived, endedWith(e.Key, child, lifecycle.HowParentRevoked, e.RevokedAt))
 	}
 }
 
-// derivedEvent is an event that follows from others. Made again it has the same id.
-func derivedEvent(credential string, kind pb.Event_Kind, actor, how string, at int64) *pb.Event {
-	key, _ := schemas.ParseKey(credential)
-	record := fmt.Sprintf("%s %s %s", kind, actor, how)
-	id := schemas.EventID("leastwise", credential, record, 0)
-	ev := &pb.Event{Id: id[:], Kind: kind, Credential: credential, Actor: actor, Source: key.System, Instance: key.Instance,
-		OccurredAt: timestamppb.New(lifecycle.Time(at)), ObservedAt: timestamppb.New(lifecycle.Time(at)),
-		RecordId: record, Position: "derived"}
-	if how != "" {
-		ev.Labels = map[string]string{"how": how}
-	}
+// endedWith is the end of a child with its parent.
+func endedWith(parent, child, how string, at int64) *pb.Event {
+	ev := derivedEvent(child, pb.Event_REVOKED, "REVOKED "+parent+" "+how, at)
+	ev.Actor, ev.Labels = parent, map[string]string{"how": how}
 	return ev
+}
+
+// derivedEvent is an event that follows from others. Made again it has the same id.
+func derivedEvent(credential string, kind pb.Event_Kind, record string, at int64) *pb.Event {
+	key, _ := schemas.ParseKey(credential)
+	id := schemas.EventID("leastwise", credential, record, 0)
+	return &pb.Event{Id: id[:], Kind: kind, Credential: credential, Source: key.System, Instance: key.Instance,
+		OccurredAt: timestamppb.New(lifecycle.Time(at)), ObservedAt: timestamppb.New(lifecycle.Time(at)),
+		RecordId: record, Position: lifecycle.Derived}
 }

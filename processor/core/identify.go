@@ -31,7 +31,7 @@ func (c *Core) identify(e *Entry) {
 	e.Match = c.catalog.Resolve(catalog.Query{Principal: e.Principal, Source: key.System, Type: key.Type, Labels: e.Labels, Policies: e.Policies})
 	if c.opts.Identities != nil {
 		r := c.opts.Identities.Resolve(identity.Query{Credential: e.Key, Principal: e.Principal, Labels: e.Labels})
-		e.Identity = r.Component
+		e.Identity, e.revision = r.Component, r.Revision
 		e.Match = c.agree(e.Match, &r)
 	}
 	if e.Match == before && e.Identity == was {
@@ -147,8 +147,8 @@ func (c *Core) system(node string) *catalog.System {
 	return c.who.systems[id]
 }
 
-// reidentify looks at the credentials whose holder's identity has changed. It goes over all of them, so it takes a
-// twentieth of the time at most: a change may wait for a moment while many links come in.
+// reidentify looks at the credentials whose holder's identity has changed. It goes over all of them, so it does so once a
+// tick and takes a twentieth of the time at most: a change may wait for a moment while many links come in.
 func (c *Core) reidentify(now int64) {
 	graph := c.opts.Identities
 	if graph == nil || now < c.who.next {
@@ -161,23 +161,24 @@ func (c *Core) reidentify(now int64) {
 	since := c.who.revision
 	c.who.revision = revision
 	began := time.Now()
-	changed := func(key, principal string, labels map[string]string) bool {
-		return graph.Changed(identity.Holder(key, principal, labels), since) || graph.Changed(key, since)
-	}
 	holders := map[*lifecycle.Holder]bool{}
 	var affected []string
 	for key, quiet := range c.cold {
 		told, known := holders[quiet.holder]
 		if !known {
-			told = changed(key, quiet.holder.Principal(), quiet.holder.Labels())
+			told = graph.Changed(identity.Holder(key, quiet.holder.Principal(), quiet.holder.Labels()), since)
 			holders[quiet.holder] = told
 		}
-		if told || graph.Changed(key, since) {
+		if told || graph.ChangedCredential(key, since) {
 			affected = append(affected, key)
 		}
 	}
 	for key, e := range c.entries {
-		if changed(key, e.Principal, e.Labels) {
+		if e.node == 0 {
+			e.node = graph.Number(identity.Holder(key, e.Principal, e.Labels))
+		}
+		since := max(since, e.revision)
+		if graph.ChangedNumber(e.node, since) || graph.ChangedCredential(key, since) {
 			affected = append(affected, key)
 		}
 	}
@@ -188,5 +189,5 @@ func (c *Core) reidentify(now int64) {
 		c.identify(e)
 		c.touch(e)
 	}
-	c.who.next = now + int64(20*time.Since(began))
+	c.who.next = now + int64(max(c.opts.Tick, 20*time.Since(began)))
 }

@@ -139,3 +139,40 @@ func TestAQuietCredentialsRowHearsOfItsOwner(t *testing.T) {
 		t.Error("a credential of another identity was unpacked")
 	}
 }
+
+func TestWhenTheHolderIsAnotherItsLinksCount(t *testing.T) {
+	w := newWorld(t, ownerless, twoTeams)
+	l := known(t, identity.New(), w)
+	alias(l, "e-2", "spiffe://example.org/keeper", 0, pb.Event_ISSUED)
+	w.held("a", "e-2", nil)
+	w.settle(time.Minute)
+	if e := w.core.Entry(key("a")); e.Match.Owner == nil || e.Match.Owner.ID != "sre" {
+		t.Fatalf("%+v", e.Match)
+	}
+	alias(l, "e-3", "spiffe://example.org/other", 0, pb.Event_ISSUED) // another revision: the entries are looked at
+	w.settle(2 * time.Minute)
+	w.held("a", "e-1", nil) // of two holders the smaller
+	w.settle(3 * time.Minute)
+	if e := w.core.Entry(key("a")); e.Match.Owner != nil {
+		t.Fatalf("e-1 has no owner, but %+v", e.Match)
+	}
+	alias(l, "e-1", "spiffe://example.org/in", 0, pb.Event_ISSUED)
+	w.settle(4 * time.Minute)
+	if e := w.core.Entry(key("a")); e.Match.Owner == nil || e.Match.Owner.ID != "payments" {
+		t.Errorf("the links of its holder changed, but %+v", e.Match)
+	}
+}
+
+func TestALinkOfTheCredentialItselfIsFollowed(t *testing.T) {
+	w := newWorld(t, ownerless, twoTeams)
+	l := known(t, identity.New(), w)
+	w.event(pb.Event_ISSUED, "a", 0, nil) // nobody is told as its holder
+	w.settle(time.Minute)
+	alias(l, "e-1", "spiffe://example.org/in", 0, pb.Event_ISSUED)
+	w.settle(2 * time.Minute)
+	l.Graph().Put(&pb.Link{Kind: pb.Link_ISSUED_TO, From: key("a"), To: "vault/default/entity/e-1", Confidence: pb.Link_PROVEN, At: at(0), Evidence: "said"})
+	w.settle(3 * time.Minute)
+	if e := w.core.Entry(key("a")); e.Match.Owner == nil || e.Match.Owner.ID != "payments" {
+		t.Errorf("%+v", e.Match)
+	}
+}

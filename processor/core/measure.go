@@ -10,20 +10,24 @@ import (
 	"github.com/leastwise/leastwise/rego"
 )
 
-// refresh brings scope and owner up to what is known now.
+// refresh brings scope and owner up to what is known now. Use alone changes neither, and most events are uses.
 func (c *Core) refresh(e *Entry, now int64) {
-	if e.marks&markRescope == 0 {
+	rescope := e.marks&markRescope != 0
+	if !rescope && e.marks&markReuse == 0 {
 		return
 	}
-	e.marks &^= markRescope
-	key := e.ID()
-	e.Scope = c.opts.Grants.Credential(scope.Query{Credential: key, Principal: e.Principal, Policies: e.Policies, Labels: e.Labels})
+	e.marks &^= markRescope | markReuse
+	if rescope {
+		e.Scope = c.opts.Grants.Credential(scope.Query{Credential: e.ID(), Principal: e.Principal, Policies: e.Policies, Labels: e.Labels})
+	}
 	e.usedPerms, e.usedUntil = -1, 0
 	if e.Scope.Known && e.UsedComplete() && !e.Inferred() {
 		used, until := c.usages(e, now)
 		e.usedPerms, e.usedUntil = int32(e.Scope.Used(used)), until
 	}
-	c.identify(e)
+	if rescope {
+		c.identify(e)
+	}
 }
 
 // subject is what policies' applies_to looks at.

@@ -36,17 +36,20 @@ const (
 type Memory struct {
 	capacity int
 	ids      map[ID]int64
-	minutes  map[int64][]ID
+	minutes  map[int64]*[]ID
 	oldest   []int64 // minutes present, sorted
-	horizon  int64   // unix nanoseconds; before it (and its margin) memory is no proof
-	written  int64   // newest offset whose id the store holds
-	full     bool    // all that may be forgotten was, until more is written
+	// The minute of the latest id, which is most often that of the next; nil if it was forgotten.
+	latest   int64
+	ofLatest *[]ID
+	horizon  int64 // unix nanoseconds; before it (and its margin) memory is no proof
+	written  int64 // newest offset whose id the store holds
+	full     bool  // all that may be forgotten was, until more is written
 }
 
 // NewMemory holds up to capacity ids, and those that are not Written. As long as nothing was Forgotten, memory alone is
 // proof. Until Written is called the first time, all ids count as written.
 func NewMemory(capacity int) *Memory {
-	return &Memory{capacity: capacity, ids: map[ID]int64{}, minutes: map[int64][]ID{}, written: math.MaxInt64}
+	return &Memory{capacity: capacity, ids: map[ID]int64{}, minutes: map[int64]*[]ID{}, written: math.MaxInt64}
 }
 
 // Written tells up to which offset the store holds the ids. What lies past it is not forgotten: a repeat of it would be
@@ -64,14 +67,23 @@ func (m *Memory) Remember(id ID, at, offset int64) {
 		}
 		return
 	}
+	m.add(id, at, offset)
+}
+
+// add puts in an id that is not there.
+func (m *Memory) add(id ID, at, offset int64) {
 	m.ids[id] = offset
-	minute := at / int64(time.Minute)
-	ids, ok := m.minutes[minute]
-	if !ok {
-		pos, _ := slices.BinarySearch(m.oldest, minute)
-		m.oldest = slices.Insert(m.oldest, pos, minute)
+	if minute := at / int64(time.Minute); m.ofLatest == nil || minute != m.latest {
+		ids, ok := m.minutes[minute]
+		if !ok {
+			pos, _ := slices.BinarySearch(m.oldest, minute)
+			m.oldest = slices.Insert(m.oldest, pos, minute)
+			ids = new([]ID)
+			m.minutes[minute] = ids
+		}
+		m.latest, m.ofLatest = minute, ids
 	}
-	m.minutes[minute] = append(ids, id)
+	*m.ofLatest = append(*m.ofLatest, id)
 	m.shrink()
 }
 
@@ -84,11 +96,12 @@ func (m *Memory) shrink() {
 	for len(m.ids) > m.capacity && kept < len(m.oldest)-1 {
 		minute := m.oldest[kept]
 		if left := m.forget(minute); len(left) > 0 {
-			m.minutes[minute] = left
+			*m.minutes[minute] = left
 			kept++
 			continue
 		}
 		delete(m.minutes, minute)
+		m.ofLatest = nil
 		if kept == 0 {
 			m.oldest = m.oldest[1:] // nearly always; there may be many minutes
 		} else {
@@ -100,7 +113,7 @@ func (m *Memory) shrink() {
 
 // forget drops the ids of a minute that are written, and gives the others.
 func (m *Memory) forget(minute int64) (left []ID) {
-	for _, id := range m.minutes[minute] {
+	for _, id := range *m.minutes[minute] {
 		if m.ids[id] > m.written {
 			left = append(left, id)
 			continue
@@ -122,7 +135,7 @@ func (m *Memory) Seen(id ID, at, offset int64) Answer {
 	if m.horizon > 0 && at < m.horizon+int64(margin) {
 		return Ask
 	}
-	m.Remember(id, at, offset)
+	m.add(id, at, offset)
 	return New
 }
 

@@ -99,3 +99,17 @@ func TestARepeatIsFoundWhileItsRowWaitsToBeWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestAMinuteThatIsFilledAgainIsForgottenAgain(t *testing.T) {
+	m := NewMemory(4)
+	at := func(minute int) int64 { return int64(minute) * int64(time.Minute) }
+	for n := range 4 {
+		m.Remember(id(uint64(n)), at(9), int64(n))
+	}
+	for n := 4; n < 12; n++ {
+		m.Remember(id(uint64(n)), at(1), int64(n)) // is forgotten at once, each time
+	}
+	if m.Len() != 4 || len(m.oldest) != 1 || len(m.minutes) != 1 {
+		t.Errorf("%d ids of %d minutes are held", m.Len(), len(m.minutes))
+	}
+}

@@ -82,6 +82,32 @@ func (g *Graph) Changed(key string, since uint64) bool {
 	return ok && g.nodes[g.find(id)].changed > since
 }
 
+// Number of the node of a key, which stays with it; 0 if no link names it yet.
+func (g *Graph) Number(key string) uint32 {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	id, ok := g.ids[Node(key)]
+	if !ok {
+		return 0
+	}
+	return id + 1
+}
+
+// ChangedNumber is Changed for a node's number.
+func (g *Graph) ChangedNumber(number uint32, since uint64) bool {
+	if number == 0 {
+		return false
+	}
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.nodes[g.find(number-1)].changed > since
+}
+
+// ChangedCredential is Changed for a credential, which most often no link names.
+func (g *Graph) ChangedCredential(key string, since uint64) bool {
+	return g.credentials.Load() != 0 && g.Changed(key, since)
+}
+
 // Nodes calls fn for every node, in no order, under the graph's lock.
 func (g *Graph) Nodes(fn func(node string)) {
 	g.mu.RLock()
@@ -114,10 +140,13 @@ func (g *Graph) intern(name string) uint32 {
 // Put takes a statement: that a link holds at a time, or (Retracted) no longer. It reports whether what is held has
 // changed. A statement without two nodes, with an unknown kind or without confidence is left out.
 func (g *Graph) Put(l *pb.Link) (changed bool) {
+	from, to, ok := ends(l)
+	if !ok {
+		return false
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_, changed = g.put(l)
-	return changed
+	return g.put(from, to, l)
 }
 
 // refresh is after what time a link that was said again is worth telling the other processors.
@@ -127,32 +156,31 @@ const refresh = int64(24 * time.Hour)
 // nothing new. A statement that only makes the link begin earlier replaces the first, as does the smaller of two sentences
 // of one moment; others stand beside it, so that a compacted topic keeps the link's history.
 func (g *Graph) Tell(l *pb.Link) (key string) {
+	from, to, ok := ends(l)
+	if !ok {
+		return ""
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	told := max(1, nanos(l.At))
 	var before times
 	var evidence string
-	from, to, ok := ends(l)
-	if !ok {
-		return ""
-	}
 	if at, known := g.edge(from, to, l); known {
 		before, evidence = g.edges[at].times, g.edges[at].evidence
 	}
-	g.put(l)
-	id := ID(l)
+	g.put(from, to, l)
 	switch {
 	case l.Retracted:
 		if told <= before.gone {
 			return ""
 		}
-		return id + "/" + strconv.FormatInt(told, 10)
+		return ID(l) + "/" + strconv.FormatInt(told, 10)
 	case before.last == 0 || told < before.first || told == before.first && l.Evidence < evidence:
-		return id
+		return ID(l)
 	case !before.now() && told > before.gone:
-		return id + "/" + strconv.FormatInt(told, 10)
+		return ID(l) + "/" + strconv.FormatInt(told, 10)
 	case told >= before.last+refresh:
-		return id + "/last"
+		return ID(l) + "/last"
 	}
 	return ""
 }
@@ -220,11 +248,8 @@ func ID(l *pb.Link) string {
 	return schemas.LinkID(kind, from, to)
 }
 
-func (g *Graph) put(l *pb.Link) (at uint32, changed bool) {
-	from, to, ok := ends(l)
-	if !ok {
-		return 0, false
-	}
+// put takes a statement about its two ends.
+func (g *Graph) put(from, to string, l *pb.Link) (changed bool) {
 	key := edgeKey{g.intern(from), g.intern(to), uint8(l.Kind), uint8(l.Confidence)}
 	at, known := g.index[key]
 	if !known {
@@ -257,7 +282,7 @@ func (g *Graph) put(l *pb.Link) (at uint32, changed bool) {
 			g.touch(e.from)
 			g.touch(e.to)
 		}
-		return at, false
+		return false
 	}
 	e.held = held
 	g.revision++
@@ -270,7 +295,7 @@ func (g *Graph) put(l *pb.Link) (at uint32, changed bool) {
 	}
 	g.touch(e.from)
 	g.touch(e.to)
-	return at, true
+	return true
 }
 
 // ends gives the nodes of a link, with those of SAME_AS, which has no direction, in the order of their names.

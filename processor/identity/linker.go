@@ -33,13 +33,15 @@ type Linker struct {
 	catalog  *catalog.Catalog
 	since    *timestamppb.Timestamp // when the catalog came in force
 	known    map[string]struct{}    // nodes that the catalog was asked about
+	most     int                    // of them
+	forgot   bool                   // some of them were forgotten
 	places   map[uint64]uint32      // of links said, by name
 	news     []Statement
 }
 
 // NewLinker gives a Linker that knows no catalog yet.
 func NewLinker(g *Graph, opts Options) *Linker {
-	l := &Linker{graph: g, clusters: map[string]string{}, named: map[string]struct{}{}, known: map[string]struct{}{},
+	l := &Linker{graph: g, clusters: map[string]string{}, named: map[string]struct{}{}, known: map[string]struct{}{}, most: maxKnown,
 		places: map[uint64]uint32{}}
 	for authority, cluster := range opts.Clusters {
 		l.clusters[clusterNode(authority)] = cluster
@@ -63,10 +65,13 @@ func (l *Linker) News() []Statement {
 	return out
 }
 
-// Event reads one event. held is the principal that the event's credential was known by before; empty if none was.
+// Event reads one event. held is the principal that the event's credential was known by before, from an event or by Meet;
+// empty if none was. It keeps nothing of the event but texts, and those only in the News.
 func (l *Linker) Event(ev *pb.Event, held string) {
 	if ev.Principal != "" {
-		l.Meet(ev.Principal)
+		if held != ev.Principal || l.forgot {
+			l.Meet(ev.Principal)
+		}
 		if held != "" && held != ev.Principal && ev.Credential != "" {
 			l.second(ev, held)
 		}
@@ -202,9 +207,10 @@ func (l *Linker) Meet(principal string) {
 	if _, ok := l.known[principal]; ok {
 		return
 	}
-	if len(l.known) > maxKnown { // a bound, not a cache: then all are asked about once more
-		l.known = map[string]struct{}{}
+	if len(l.known) > l.most { // a bound, not a cache: then all are asked about once more
+		l.known, l.forgot = map[string]struct{}{}, true
 	}
+	principal = strings.Clone(principal) // it may be a piece of a whole message
 	l.known[principal] = struct{}{}
 	node := Node(principal)
 	if node != principal {

@@ -48,6 +48,9 @@ func Node(key string) string {
 	case strings.HasSuffix(id, ".gserviceaccount.com") && strings.IndexByte(id, '@') > 0:
 		return gcpAccountNode(id)
 	case strings.HasPrefix(id, "system:serviceaccount:"):
+		if system == "kubernetes" && kind == "serviceaccount" {
+			return key
+		}
 		return "kubernetes/" + instance + "/serviceaccount/" + id
 	case kind == typeAgent:
 		return agentIDNode(instance, id)

@@ -41,23 +41,26 @@ type rule func(*reading)
 var rules = []rule{vaultAliases, kubernetesAccounts, webIdentity, sessionIssuer, sourceIdentity, impersonation, spireEntry,
 	certificateNames, tokenClaims, agentIDs, ownerLabel}
 
-// evidence are the labels that rules read. An event with none of them, that issues and observes nothing, is not read.
-var evidence = [...]string{"agent_id", "actor_subject", "web_identity_subject", "session_issuer", "source_identity",
-	"selectors", "entity_alias", "vault_entity", "oauth_client", "owner"}
-
 // telling is whether an event may say something of identities.
 func telling(ev *pb.Event) bool {
 	switch ev.Kind {
 	case pb.Event_ISSUED, pb.Event_OBSERVED, pb.Event_RENEWED:
 		return true
 	}
-	if len(ev.Labels) == 0 {
-		return false
-	}
-	for _, name := range evidence {
-		if _, ok := ev.Labels[name]; ok {
+	for name := range ev.Labels {
+		if evidence(name) {
 			return true
 		}
+	}
+	return false
+}
+
+// evidence is whether rules read a label. An event with none of them, that issues and observes nothing, is not read.
+func evidence(label string) bool {
+	switch label {
+	case "agent_id", "actor_subject", "web_identity_subject", "session_issuer", "source_identity", "selectors", "entity_alias",
+		"vault_entity", "oauth_client", "owner":
+		return true
 	}
 	return false
 }
@@ -86,7 +89,11 @@ func (r *reading) link(kind pb.Link_Kind, from, to string, confidence pb.Link_Co
 	if r.again != nil && r.ev.Kind != pb.Event_REVOKED && r.again(name, nanos(r.said())) || Node(from) == Node(to) {
 		return
 	}
-	l := &pb.Link{Kind: kind, From: Node(from), To: Node(to), Confidence: confidence, At: r.said(),
+	var at *timestamppb.Timestamp
+	if said := r.said(); said != nil { // the event's own is used again
+		at = &timestamppb.Timestamp{Seconds: said.Seconds, Nanos: said.Nanos}
+	}
+	l := &pb.Link{Kind: kind, From: Node(from), To: Node(to), Confidence: confidence, At: at,
 		Evidence: bounded(fmt.Sprintf(format, args...) + " (" + r.record() + ")")}
 	if kind == pb.Link_SAME_AS && l.To < l.From {
 		l.From, l.To = l.To, l.From

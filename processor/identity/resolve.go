@@ -38,6 +38,8 @@ type Resolution struct {
 	Agents, Owners, Systems []string
 	// Findings about the identity and the credential, as of the query.
 	Findings []Finding
+	// Revision of the graph that was asked.
+	Revision uint64
 }
 
 // Conflict says in one sentence why the owner is not to be relied on; empty if nothing speaks against it. That nobody is
@@ -100,7 +102,7 @@ func (g *Graph) Resolve(q Query) Resolution {
 	g.mu.Lock() // summaries are remembered
 	defer g.mu.Unlock()
 	v := view{g, q.AsOf}
-	r := Resolution{Holder: Holder(q.Credential, q.Principal, q.Labels)}
+	r := Resolution{Holder: Holder(q.Credential, q.Principal, q.Labels), Revision: g.revision}
 	if q.Credential == "" && r.Holder == "" {
 		return r
 	}

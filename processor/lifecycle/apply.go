@@ -150,7 +150,7 @@ func (c *Credential) linked(ev *pb.Event) Change {
 }
 
 func (c *Credential) revoked(ev *pb.Event, at int64) Change {
-	how := ev.Labels["how"]
+	how := intern(ev.Labels["how"])
 	switch {
 	case rank(how) > 0:
 	case ev.Labels["children"] == "orphaned":
@@ -278,6 +278,9 @@ func (c *Credential) identity(ev *pb.Event, at int64) Change {
 
 // mergedLabels adds labels; of two different values of one label the greater text wins. nil if nothing changes.
 func (c *Credential) mergedLabels(labels map[string]string) map[string]string {
+	if len(c.Labels) == 0 {
+		return labels
+	}
 	var merged map[string]string
 	for name, value := range labels {
 		old, ok := c.Labels[name]
@@ -286,9 +289,6 @@ func (c *Credential) mergedLabels(labels map[string]string) map[string]string {
 		}
 		if merged == nil {
 			merged = maps.Clone(c.Labels)
-			if merged == nil {
-				merged = map[string]string{}
-			}
 		}
 		merged[name] = value
 	}

@@ -13,15 +13,15 @@ const poolLimit = 100_000
 
 func newPool[T any]() *pool[T] { return &pool[T]{held: map[string]T{}} }
 
-func (p *pool[T]) get(key string, build func() T) T {
+func (p *pool[T]) get(key []byte, build func() T) T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if value, ok := p.held[key]; ok {
+	if value, ok := p.held[string(key)]; ok {
 		return value
 	}
 	value := build()
 	if len(p.held) < poolLimit {
-		p.held[key] = value
+		p.held[string(key)] = value
 	}
 	return value
 }

@@ -3,9 +3,7 @@ package lifecycle
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"unique"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -31,24 +29,49 @@ var (
 )
 
 func internSet(set []string) []string {
-	sorted := slices.Compact(slices.Sorted(slices.Values(set)))
-	return policySets.get(strings.Join(sorted, "\x00"), func() []string {
+	sorted := set
+	if !ascending(set) {
+		sorted = slices.Compact(slices.Sorted(slices.Values(set)))
+	}
+	var room [512]byte
+	key := room[:0]
+	for _, name := range sorted {
+		key = append(append(key, name...), 0)
+	}
+	return policySets.get(key, func() []string {
+		own := make([]string, len(sorted))
 		for i := range sorted {
-			sorted[i] = intern(sorted[i])
+			own[i] = intern(sorted[i])
 		}
-		return sorted
+		return own
 	})
 }
 
-func internMap(m map[string]string) map[string]string {
-	var key []byte
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		key = binary.AppendUvarint(key, uint64(len(name)))
-		key = append(key, name...)
-		key = binary.AppendUvarint(key, uint64(len(m[name])))
-		key = append(key, m[name]...)
+// ascending is whether a list is sorted and names nothing twice.
+func ascending(list []string) bool {
+	for i := 1; i < len(list); i++ {
+		if list[i-1] >= list[i] {
+			return false
+		}
 	}
-	return labelMaps.get(string(key), func() map[string]string {
+	return true
+}
+
+func internMap(m map[string]string) map[string]string {
+	var some [16]string
+	names := some[:0]
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var room [1024]byte
+	key := room[:0]
+	for _, name := range names {
+		value := m[name]
+		key = append(binary.AppendUvarint(key, uint64(len(name))), name...)
+		key = append(binary.AppendUvarint(key, uint64(len(value))), value...)
+	}
+	return labelMaps.get(key, func() map[string]string {
 		out := make(map[string]string, len(m))
 		for name, value := range m {
 			out[intern(name)] = intern(value)
@@ -116,7 +139,7 @@ func (c *Credential) Pack() ([]byte, *Holder, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("state of %s: %w", c.Key, err)
 	}
-	key := fmt.Sprintf("%s\x00%p\x00%p", c.Principal, c.Policies, c.Labels)
+	key := fmt.Appendf(nil, "%s\x00%p\x00%p", c.Principal, c.Policies, c.Labels)
 	return blob, holders.get(key, func() *Holder { return &Holder{c.Principal, c.Policies, c.Labels} }), nil
 }
 

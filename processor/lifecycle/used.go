@@ -1,11 +1,11 @@
 package lifecycle
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -42,10 +42,8 @@ type used struct {
 // fallen out of an observation.
 func (u *used) add(permission string, at int64, counted bool) (news bool) {
 	folder, leaf := split(permission)
-	pos, found := slices.BinarySearchFunc(u.entries, folder, func(e Use, want string) int {
-		return cmp.Compare(e.Permission, want)
-	})
-	if !found {
+	pos := sort.Search(len(u.entries), func(i int) bool { return u.entries[i].Permission >= folder })
+	if pos == len(u.entries) || u.entries[pos].Permission != folder {
 		if u.truncated && hash(folder) > u.largest() {
 			return false
 		}

@@ -7,6 +7,7 @@ package record
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/leastwise/leastwise/internal/store"
@@ -29,6 +30,9 @@ type Events struct {
 	labels                                 []map[string]string
 	remote                                 []string
 	offset                                 []int64
+	// The same for all rows of an INSERT; filled when it is made.
+	partition []uint32
+	written   []time.Time
 }
 
 var outcomes = map[pb.Outcome]string{pb.Outcome_OUTCOME_SUCCESS: "SUCCESS", pb.Outcome_OUTCOME_FAILURE: "FAILURE"}
@@ -113,6 +117,7 @@ func (r *Events) Drop(offset int64) {
 // Insert writes all rows as one INSERT, at writtenAt.
 func (r *Events) Insert(ctx context.Context, conn *store.DB, partition uint32, writtenAt time.Time) error {
 	n := r.Len()
+	r.partition, r.written = fill(r.partition, partition, n), fill(r.written, writtenAt, n)
 	return insert(ctx, conn, "events", n, []column{
 		{"id", r.id}, {"kind", r.kind}, {"credential", r.credential}, {"principal", r.principal},
 		{"occurred_at", r.occurred}, {"observed_at", r.observed}, {"source", r.source}, {"instance", r.instance},
@@ -120,8 +125,8 @@ func (r *Events) Insert(ctx context.Context, conn *store.DB, partition uint32, w
 		{"error", r.errorText}, {"record_id", r.recordID}, {"record_index", r.recordIndex}, {"position", r.position},
 		{"actor", r.actor}, {"flag", r.flag}, {"parent", r.parent}, {"child", r.child}, {"issued_at", r.issued},
 		{"expires_at", r.expires}, {"never_expires", r.never}, {"policies", r.policies}, {"granted_by", r.grantedBy},
-		{"labels", r.labels}, {"remote_address", r.remote}, {"kafka_partition", repeat(partition, n)},
-		{"kafka_offset", r.offset}, {"written_at", repeat(writtenAt, n)},
+		{"labels", r.labels}, {"remote_address", r.remote}, {"kafka_partition", r.partition},
+		{"kafka_offset", r.offset}, {"written_at", r.written},
 	})
 }
 
@@ -153,13 +158,16 @@ func empty[T any](column *[]T) {
 	*column = (*column)[:0]
 }
 
-func repeat[T any](value T, n int) []T {
-	out := make([]T, n)
-	for i := range out {
-		out[i] = value
+// fill makes a column of n times the same value, in the memory of one that is not needed any more.
+func fill[T any](column []T, value T, n int) []T {
+	column = slices.Grow(column[:0], n)[:n]
+	for i := range column {
+		column[i] = value
 	}
-	return out
+	return column
 }
+
+func repeat[T any](value T, n int) []T { return fill(nil, value, n) }
 
 // NewestOffset is the offset of the newest event of a partition in the table, -1 if there is none.
 func NewestOffset(ctx context.Context, conn *store.DB, partition int) (int64, error) {

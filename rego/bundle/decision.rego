@@ -21,19 +21,6 @@ candidates := input.policies if {
 	input.policies
 } else := applicability.applicable(data.leastwise.policies, input.subject)
 
-# METADATA
-# description: >-
-#   The violated policies, each with the metrics of the conditions that hold. One list, made once: a partial rule with
-#   policies as keys would be evaluated anew for each key. How many conditions have to hold, the policy says as a number.
-violated := [[policy, metrics] |
-	some policy in candidates
-	metrics := [metric |
-		some [metric, condition, threshold, _] in policy.conditions
-		holds(condition, input.values[metric], threshold)
-	]
-	count(metrics) >= policy.needed
-]
-
 holds("greater_than", value, threshold) if value > threshold
 
 holds("greater_or_equal", value, threshold) if value >= threshold
@@ -51,7 +38,9 @@ holds("not_equals", value, threshold) if value != threshold
 #   One entry a violated policy, with the metrics that stand past their thresholds and what the policy by itself asks for,
 #   and the entries of free-form Rego (packages leastwise.custom.*), which may name a policy_id of their own.
 violations := {{"policy_id": policy.policy_id, "reason": "threshold_passed", "metrics": metrics, "stance": policy.enforcement} |
-	some [policy, metrics] in violated
+	some policy in candidates
+	metrics := [limit[0] | some limit in policy.conditions; holds(limit[1], input.values[limit[0]], limit[2])]
+	count(metrics) >= policy.needed
 } | custom_violations
 
 custom_violations := {object.union_n([{"policy_id": name}, violation, {"reason": "rego", "stance": stance(violation)}]) |
