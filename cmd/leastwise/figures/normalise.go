@@ -62,7 +62,7 @@ func normalising(_ context.Context, opts Options, logFile string, _ fleet.AuditT
 			return nil, err
 		}
 		rate := float64(len(log.lines)) / quickest.Seconds()
-		note := fmt.Sprintf("%.0f a second of one core, lines of %d bytes, in turns; the quickest of nine rounds", rate, log.size())
+		note := fmt.Sprintf("%.0f a second of one core, lines of %d bytes, in turns; the middle of nine rounds", rate, log.size())
 		if log.name == "Vault" {
 			figures = append(figures, figure{name: "Vault audit lines normalised", value: rate, unit: "lines/s", budget: 150_000,
 				note: fmt.Sprintf("a second of one core, lines of %d bytes, request and response paired", log.size())})
