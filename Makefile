@@ -25,14 +25,44 @@ LDFLAGS := -s -w -X github.com/leastwise/leastwise/internal/daemon.Version=$(VER
 PACKAGES = $(shell $(GO) list -m -f '{{.Dir}}/...')
 SUMMARY  = $(GO) run ./house/testsum
 # Where goroutines share state.
-RACE := ./internal/stream/... ./internal/daemon/... ./collectors/... ./processor/... ./enforcer/...
+RACE := ./internal/stream/... ./internal/daemon/... ./collectors/... ./processor/... ./enforcer/... ./console/...
 
 .PHONY: help
 help: ## this list
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 .PHONY: build $(BINARIES)
-build: $(BINARIES) ## bin/leastwise, bin/processor, bin/enforcer, and a bin/collector-SOURCE for each source
+build: page $(BINARIES) ## bin/leastwise, bin/processor, bin/enforcer, and a bin/collector-SOURCE for each source
+
+# The page is embedded in the binaries that serve it. Without npm they say how to build it.
+PAGE := console/web
+PAGE_SOURCES := $(shell find $(PAGE)/src $(PAGE)/public $(PAGE)/index.html $(PAGE)/package-lock.json $(PAGE)/vite.config.ts -type f 2>/dev/null)
+
+.PHONY: page
+page: ## the web page, by npm, if it is there
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(PAGE)/dist/index.html; else echo "no npm: the page is left out" >&2; fi
+
+$(PAGE)/dist/index.html: $(PAGE_SOURCES)
+	cd $(PAGE)
+	npm ci --no-audit --no-fund --loglevel=error
+	npm run build --silent
+	touch dist/index.html
+
+.PHONY: page-test
+page-test: page ## types and tests of the page
+	cd $(PAGE)
+	npm run check --silent
+	npm test --silent
+
+.PHONY: page-e2e
+page-e2e: page ## a walk through the page in Chromium (CHROMIUM, or Debian's), against an invented fleet
+	cd $(PAGE)
+	npm run e2e --silent
+
+.PHONY: screenshots
+screenshots: page ## every view at three widths, light and dark, into console/web/screenshots
+	cd $(PAGE)
+	npm run screenshots --silent
 
 $(BINARIES):
 	@mkdir -p bin

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/demo"
+	"github.com/leastwise/leastwise/console"
 )
 
 type demoCommand struct {
@@ -15,6 +16,7 @@ type demoCommand struct {
 	Dir              string        `help:"Where the demo keeps its files (default: a new temporary directory)." placeholder:"DIR"`
 	Seed             uint64        `help:"Seed of what the agents leave to chance." default:"1"`
 	Listen           string        `help:"Address of /metrics, /healthz and /readyz; none for none." default:"127.0.0.1:9464"`
+	Page             string        `help:"Address of the page; none for none. With --once there is none unless it is given." placeholder:"ADDR"`
 	ClickhouseListen string        `help:"Address at which the embedded ClickHouse can be read, such as 127.0.0.1:8123." placeholder:"ADDR"`
 }
 
@@ -29,6 +31,9 @@ func (c *demoCommand) Run(ctx context.Context) error {
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the demo's directory: %w", err)
 	}
+	if c.Page == "" && !c.Once {
+		c.Page = console.DefaultListen
+	}
 	return demo.Run(ctx, demo.Options{Once: c.Once, Limit: c.Limit, Dir: dir, Out: os.Stdout, Seed: c.Seed,
-		Listen: c.Listen, ClickHouseListen: c.ClickhouseListen})
+		Listen: c.Listen, ClickHouseListen: c.ClickhouseListen, Page: c.Page})
 }

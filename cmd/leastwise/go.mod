@@ -7,6 +7,7 @@ require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/goccy/go-yaml v1.19.2
 	github.com/leastwise/leastwise/collectors v0.0.0
+	github.com/leastwise/leastwise/console v0.0.0
 	github.com/leastwise/leastwise/enforcer v0.0.0
 	github.com/leastwise/leastwise/internal v0.0.0
 	github.com/leastwise/leastwise/processor v0.0.0
@@ -56,6 +57,8 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/coreos/go-oidc/v3 v3.21.0 // indirect
+	github.com/danielgtaylor/huma/v2 v2.37.2 // indirect
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
 	github.com/ebitengine/purego v0.11.3 // indirect
 	github.com/felixge/httpsnoop v1.1.0 // indirect
@@ -161,6 +164,8 @@ replace github.com/leastwise/leastwise/internal => ../../internal
 replace github.com/leastwise/leastwise/rego => ../../rego
 
 replace github.com/leastwise/leastwise/collectors => ../../collectors
+
+replace github.com/leastwise/leastwise/console => ../../console
 
 replace github.com/leastwise/leastwise/processor => ../../processor
 

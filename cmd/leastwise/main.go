@@ -19,6 +19,8 @@ import (
 type cli struct {
 	Scan      scanCommand      `cmd:"" help:"Report on credentials from log files at hand. No server is needed."`
 	Up        upCommand        `cmd:"" help:"Run all components in this process, by one configuration file."`
+	Console   consoleCommand   `cmd:"" help:"Run the page and its API alone, beside components that run elsewhere."`
+	Link      linkCommand      `cmd:"" help:"Print a link that signs somebody in to the running page, once."`
 	Policy    policyCommand    `cmd:"" help:"Test policies, and explain how a credential stands."`
 	Who       whoCommand       `cmd:"" help:"Show an identity: all its names, its owner and system of record, and the evidence."`
 	Scope     scopeCommand     `cmd:"" help:"Show what a policy document grants, permission by permission."`

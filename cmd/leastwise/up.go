@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
+	"github.com/leastwise/leastwise/console"
 	"github.com/leastwise/leastwise/internal/daemon"
 )
 
@@ -52,7 +53,10 @@ func (c *upCommand) Run(ctx context.Context) error {
 	if c.ClickhouseListen != "" {
 		cfg.ClickHouse.Listen = c.ClickhouseListen
 	}
-	return allinone.Run(ctx, cfg, env, allinone.Hooks{Ready: func(*allinone.Engines) {
+	if cfg.Console.Listen == "" {
+		cfg.Console.Listen = console.DefaultListen
+	}
+	return allinone.Run(ctx, cfg, env, allinone.Hooks{Console: openPage, Ready: func(*allinone.Engines) {
 		env.Log.Info("all components run", "health", "http://"+env.Listen+"/readyz")
 	}})
 }

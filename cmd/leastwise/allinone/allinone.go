@@ -21,6 +21,11 @@ type Hooks struct {
 	Notify map[string]enforcer.Channel
 	// Targets are issuers beside those of the configuration.
 	Targets map[string]enforcer.Target
+	// Console is called with the console's address and a one-time link, once it answers; the link is empty where people sign
+	// in elsewhere.
+	Console func(base, link string)
+	// Demo is one sentence about scaled time, in a demonstration.
+	Demo string
 }
 
 // Run runs until ctx ends or a component fails for good. It returns ErrConfig for what the configuration gets wrong.
@@ -52,6 +57,10 @@ func Run(ctx context.Context, cfg Config, env daemon.Env, hooks Hooks) error {
 		return fmt.Errorf("%w: %w", daemon.ErrConfig, err)
 	}
 	parts = append(parts, enforce.Run)
+	beside, err := consoleOf(&cfg, env, engines, rules, hooks)
+	if err != nil {
+		return err
+	}
 	if hooks.Ready != nil {
 		parts = append(parts, func(ctx context.Context) error {
 			hooks.Ready(engines)
@@ -60,10 +69,10 @@ func Run(ctx context.Context, cfg Config, env daemon.Env, hooks Hooks) error {
 		})
 	}
 	// Health is served from the first moment: a Kafka or ClickHouse that is away at the start is waited for, and named.
-	return daemon.Run(ctx, env, env.Listen, func(ctx context.Context) error {
+	return daemon.Run(ctx, env, env.Listen, append(beside, func(ctx context.Context) error {
 		if err := proc.Prepare(ctx, engines.Store, migrations.FS); err != nil {
 			return err
 		}
 		return daemon.Together(ctx, parts...)
-	})
+	})...)
 }

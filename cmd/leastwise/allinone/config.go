@@ -9,6 +9,7 @@ import (
 	"github.com/leastwise/leastwise/collectors/jwtregistry"
 	"github.com/leastwise/leastwise/collectors/spire"
 	"github.com/leastwise/leastwise/collectors/vault"
+	"github.com/leastwise/leastwise/console"
 	"github.com/leastwise/leastwise/enforcer"
 	"github.com/leastwise/leastwise/enforcer/notify"
 	"github.com/leastwise/leastwise/internal/daemon"
@@ -37,6 +38,7 @@ type Config struct {
 	Catalog   processor.CatalogConfig  `yaml:"catalog"`
 	Enforcer  enforcer.Config          `yaml:"enforcer"`
 	Channels  notify.Section           `yaml:"channels"`
+	Console   console.Config           `yaml:"console"`
 }
 
 // DefaultDataDir holds everything that must survive a restart.

@@ -1,10 +1,12 @@
 package allinone
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -24,6 +26,8 @@ import (
 type Engines struct {
 	Stream *stream.Client
 	Store  *store.DB
+	// Reader is a pool of the same database that may only read.
+	Reader *store.DB
 	// Writable lets whoever may open the socket write, too: set before Serve by the crash test, which runs each component
 	// in a process of its own beside these engines. Nothing else sets it.
 	Writable bool
@@ -114,6 +118,23 @@ func (e *Engines) openStore(ctx context.Context, cfg *Config, env daemon.Env) er
 	}
 	e.close = append(e.close, func() { _ = db.Close() })
 	e.Store = db
+	return e.openReader(ctx, cfg, clickhouse, env)
+}
+
+// openReader opens a pool for the console: of the embedded engine its read-only side, of a server the user that the console's
+// section names.
+func (e *Engines) openReader(ctx context.Context, cfg *Config, clickhouse store.Config, env daemon.Env) error {
+	if e.engine != nil {
+		clickhouse.Transport = within{e.engine.ReadOnly()}
+	} else if user := cfg.Console.ClickHouse; user != nil {
+		clickhouse.Username, clickhouse.PasswordFile = user.Username, user.PasswordFile
+	}
+	reader, err := store.Open(ctx, clickhouse, env.Log)
+	if err != nil {
+		return err
+	}
+	e.close = append(e.close, func() { _ = reader.Close() })
+	e.Reader = reader
 	return nil
 }
 
@@ -225,5 +246,36 @@ func Attach(ctx context.Context, cfg *Config, env daemon.Env) (e *Engines, err e
 		return nil, err
 	}
 	e.close = append(e.close, func() { _ = e.Store.Close() })
+	if err = e.openReader(ctx, cfg, clickhouse, env); err != nil {
+		e.Close()
+		return nil, err
+	}
 	return e, nil
 }
+
+// within is the way to a handler of this process.
+type within struct{ handler http.Handler }
+
+// RoundTrip implements http.RoundTripper.
+func (t within) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer := &kept{head: http.Header{}, status: http.StatusOK}
+	t.handler.ServeHTTP(answer, r)
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return &http.Response{Status: http.StatusText(answer.status), StatusCode: answer.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: answer.head,
+		Body: io.NopCloser(&answer.body), ContentLength: int64(answer.body.Len()), Request: r}, nil
+}
+
+type kept struct {
+	head   http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (k *kept) Header() http.Header         { return k.head }
+func (k *kept) WriteHeader(status int)      { k.status = status }
+func (k *kept) Write(b []byte) (int, error) { return k.body.Write(b) }

@@ -36,8 +36,9 @@ type Options struct {
 	Dir   string // everything the demo writes; kept
 	Out   io.Writer
 	Seed  uint64
-	// Listen is where metrics and health are served; ClickHouseListen where the embedded engine can be read.
-	Listen, ClickHouseListen string
+	// Listen is where metrics and health are served; ClickHouseListen where the embedded engine can be read; Page where the
+	// page is, empty for none.
+	Listen, ClickHouseListen, Page string
 }
 
 // Run runs the demo until ctx ends, or with Once until all is as it is expected to be. With Once the error names each
@@ -76,6 +77,7 @@ func Run(ctx context.Context, opts Options) error {
 	env := daemon.NewEnv("leastwise", slog.New(slog.NewJSONHandler(logFile, nil)))
 	env.Listen = opts.Listen
 	cfg := Config(opts, vault)
+	cfg.Console.Listen = opts.Page
 	if err := os.MkdirAll(cfg.Enforcer.Vault[0].Reissue.Directory, 0o700); err != nil {
 		return fmt.Errorf("make the delivery directory: %w", err)
 	}
@@ -88,6 +90,8 @@ func Run(ctx context.Context, opts Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	err = allinone.Run(ctx, cfg, env, allinone.Hooks{
+		Demo:    fmt.Sprintf("A demonstration: a day of the policies passes in %s.", site.Day),
+		Console: func(_, link string) { board.say("Open the page (the link works once): %s", link) },
 		Notify: map[string]enforcer.Channel{site.OwnersChannel: &screen{board, site.OwnersChannel},
 			site.SecurityChannel: &screen{board, site.SecurityChannel}},
 		Ready: func(engines *allinone.Engines) {

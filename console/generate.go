@@ -1,0 +1,3 @@
+package console
+
+//go:generate sh -c "go run ./cmd/openapi > openapi.json"

@@ -1,0 +1,102 @@
+// Package rules says what the console takes from the rooms that it does not import: the policies in force, the enforcer's
+// settings and its rules of exceptions. Whoever starts the console fills it in.
+package rules
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/stream"
+	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
+)
+
+var (
+	// ErrRefused is wrapped by errors that the caller mends by asking otherwise; their text says how.
+	ErrRefused = errors.New("refused")
+	// ErrForbidden is wrapped by errors of those who may not do it, however they ask.
+	ErrForbidden = errors.New("not allowed")
+	// ErrNotFound: there is no such thing.
+	ErrNotFound = errors.New("not found")
+)
+
+// Who does something.
+type Who struct {
+	Name string
+	// Groups that the person is in: a policy may name approvers by group.
+	Groups []string
+}
+
+// Metric is one threshold of a policy.
+type Metric struct {
+	Name, Source, Condition, Text string
+	// Unit is seconds, count, share, ratio or flag.
+	Unit  string
+	Value float64
+	// Sources of the credentials that it speaks of; nil: any.
+	Sources []string
+}
+
+// Policy is one in force.
+type Policy struct {
+	ID, Title, Rationale, Severity, Mode string
+	Grace                                *time.Duration
+	MatchAll                             bool
+	Metrics                              []Metric
+	// File and YAML are where and how it is written; Rego is its text where it is written in Rego.
+	File, YAML, Rego string
+	// ByLabels: whether it applies depends on more than type, source, principal and owner.
+	ByLabels bool
+}
+
+// Subject is what decides whether a policy applies to a credential.
+type Subject struct {
+	Credential, Type, Source, Principal, Agent, Owner string
+	Labels                                            map[string]string
+	Policies                                          []string
+}
+
+// Policies are those in force.
+type Policies interface {
+	All() (policies []Policy, revision string)
+	// Applying gives the ids of the policies that apply to a credential.
+	Applying(s Subject) []string
+	// Parse reads a threshold of a metric as a policy writes it.
+	Parse(metric, text string) (float64, error)
+	// Expected is how often an hour an agent is expected to use its credentials; 0: nobody said.
+	Expected(agent string) float64
+}
+
+// Settings are those of the enforcer that hold now.
+type Settings struct {
+	Mode   string // observe, notify or enforce
+	Killed bool
+	// Who switched everything off, why and when.
+	By, Why string
+	At      time.Time
+	// Limit of revocations an hour.
+	Limit int
+}
+
+// Control reads and writes the enforcer's settings. It does not need ClickHouse.
+type Control interface {
+	// Apply takes a record of the topic leastwise.control.
+	Apply(m stream.Message) error
+	Now() Settings
+	Kill(ctx context.Context, on bool, who Who, reason string) error
+	SetMode(ctx context.Context, mode string, who Who, reason string) error
+}
+
+// Exceptions are the enforcer's rules of who may ask, approve and end. They do not need ClickHouse. Each returns when its
+// record is durable.
+type Exceptions interface {
+	// Decode reads a record of the topic leastwise.exceptions.
+	Decode(m stream.Message) (*pb.Exception, error)
+	Request(ctx context.Context, e *pb.Exception, who Who) (*pb.Exception, error)
+	Approve(ctx context.Context, id string, who Who) (*pb.Exception, error)
+	Revoke(ctx context.Context, id string, who Who) (*pb.Exception, error)
+	// MayApprove says why somebody may not approve; empty if they may.
+	MayApprove(e *pb.Exception, who Who) string
+	// Valid tells whether it lets anything pass at a time.
+	Valid(e *pb.Exception, now time.Time) bool
+}

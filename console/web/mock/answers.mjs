@@ -1,0 +1,230 @@
+// The contract's answers, made of the mock's fleet.
+import { createHash } from "node:crypto";
+import { DAY, HOUR, hostile, MIN, owners, policies, sources } from "./fleet.mjs";
+
+const iso = (ms) => (ms === null || ms === undefined || Number.isNaN(ms) ? null : new Date(ms).toISOString());
+const hash = (s) => createHash("sha256").update(s).digest("hex");
+// A figure that is always the same for the same text.
+const dice = (s) => parseInt(hash(s).slice(0, 8), 16) / 0xffffffff;
+export const fault = (status, title, detail) => Object.assign(new Error(title), { problem: { type: "about:blank", status, title, detail } });
+
+const levels = [["read", 2], ["list", 1], ["write", 4], ["permissions", 10], ["tagging", 2], ["sudo", 10]];
+
+export function world(f) {
+  const { list, byKey, named, now } = f;
+  const mine = ["reliability-team", "data-team"];
+  const status = { mode: "enforce", killed: false, killed_by: null, killed_why: null, killed_at: null };
+  const day = (n) => iso(now + n * DAY * 1000);
+  const credentialOf = (agent) => named(agent)?.key ?? null;
+  const exceptions = [
+    { id: "ex-0001", credential: credentialOf("excepted"), identity: null, policy: "long-lived-agent-token", reason: "The archive is read once a quarter through this token, and its reader can not log in by itself yet. The replacement is planned for February.", ticket: "REC-218", until: day(41), requested_by: "mara@records.example.org", requested_at: day(-20), approved_by: "jon@security.example.org", approved_at: day(-19), revoked_by: null, revoked_at: null, state: "in force" },
+    { id: "ex-0002", credential: credentialOf("ingest"), identity: null, policy: "over-broad-agent-token", reason: "The yearly re-import runs until Thursday and needs to write.", ticket: "DATA-77", until: day(6), requested_by: "lena@data.example.org", requested_at: day(-0.3), approved_by: null, approved_at: null, revoked_by: null, revoked_at: null, state: "waiting" },
+    { id: "ex-0003", credential: credentialOf("diagnostic"), identity: null, policy: "over-broad-agent-token", reason: hostile[0], ticket: "", until: day(2), requested_by: "demo", requested_at: day(-0.1), approved_by: null, approved_at: null, revoked_by: null, revoked_at: null, state: "waiting" },
+    { id: "ex-0004", credential: null, identity: "agent/forecaster-8", policy: "long-lived-agent-token", reason: "Load test of the new forecaster.", ticket: "ML-9", until: day(-3), requested_by: "ari@ml.example.org", requested_at: day(-30), approved_by: "jon@security.example.org", approved_at: day(-29), revoked_by: null, revoked_at: null, state: "ended" },
+    { id: "ex-0005", credential: list[9].key, identity: null, policy: "probing-agent", reason: "Known noise of the scanner.", ticket: "SEC-4", until: day(9), requested_by: "kim@search.example.org", requested_at: day(-12), approved_by: "jon@security.example.org", approved_at: day(-12), revoked_by: "jon@security.example.org", revoked_at: day(-5), state: "revoked" },
+  ];
+  const exceptionFor = (e) => ({ ...e, may_approve: e.state === "waiting" && e.requested_by !== "demo", why_not: e.state !== "waiting" ? "It does not wait for anybody." : e.requested_by === "demo" ? "You asked for it yourself; somebody else has to approve it." : null });
+
+  const enforced = list.filter((c) => c.violations.some((v) => policies.find((p) => p.id === v.policy).mode === "enforce"));
+  const ladders = new Map();
+  enforced.forEach((c, i) => {
+    const d = dice(c.key);
+    if (c.agent === "excepted") return;
+    if (c.owner === null) ladders.set(c.key, { state: "held", label: "held: nobody is known who could be told", since: iso(now - 2 * DAY * 1000), next: null, next_at: null, waiting: "an owner", mode: "enforce" });
+    else {
+      const at = now + (c.agent === "diagnostic" ? 7 * HOUR : c.agent === "ingest" ? 2.2 * DAY : d * 4 * DAY + HOUR) * 1000;
+      ladders.set(c.key, { state: "grace", label: `told, waiting until ${new Date(at).toISOString().slice(0, 16).replace("T", " ")} UTC`, since: iso(at - 4 * DAY * 1000), next: "revoke", next_at: iso(at), waiting: null, mode: "enforce" });
+    }
+    void i;
+  });
+
+  const summary = (c) => ({
+    key: c.key, type: c.type, source: c.source, instance: c.instance, state: c.state, agent: c.agent, owner: c.owner,
+    owner_evidence: c.owner ? `The catalog says that agent ${c.agent} is ${c.owner}'s.` : "No catalog entry, no label and no register names an owner.",
+    system_of_record: c.owner ? "deployments" : null, principal: c.agent ? `vault/prod/entity/${hash(c.agent).slice(0, 12)}` : null,
+    issued_at: iso(c.issued), expires_at: iso(c.expires), revoked_at: null, revoked_how: null, first_seen_at: iso(c.issued ?? now - 3 * DAY * 1000), last_seen_at: iso(now - 60e3),
+    last_used_at: c.uses24 || c.uses ? iso(c.lastUsed) : null, last_denied_at: c.attempts ? iso(now - dice(c.key) * DAY * 1000) : null,
+    seconds_left: c.never || c.expires === null ? null : (c.expires - now) / 1000, never_expires: c.never, age_seconds: c.issued === null ? null : (now - c.issued) / 1000,
+    lifetime_seconds: c.issued === null || c.expires === null ? null : (c.expires - c.issued) / 1000,
+    scope_weight: c.weight, scope_permissions: c.permissions, scope_known: c.scopeKnown, used_permissions: c.used, unused_ratio: c.permissions === null ? null : 1 - c.used / c.permissions,
+    utilization: c.utilization, uses: c.uses, uses_1h: Math.round(c.uses24 / 24), uses_24h: c.uses24, uses_7d: Math.min(c.uses, c.uses24 * 7), uses_30d: c.uses, attempts: c.attempts, denied: c.denied || c.attempts * 3,
+    violations: c.violations, deviation: c.deviation, severity: c.severity, ladder: ladders.get(c.key) ?? null,
+    exception: (() => { const e = exceptions.find((x) => x.credential === c.key && x.state === "in force"); return e ? exceptionFor(e) : null; })(),
+  });
+
+  const page = (items, q, map = (x) => x) => {
+    const from = Number(q.get("cursor") ?? 0) || 0;
+    const limit = Math.min(500, Number(q.get("limit")) || 50);
+    return { items: items.slice(from, from + limit).map(map), next: from + limit < items.length ? String(from + limit) : null };
+  };
+  const need = (q) => byKey.get(q.get("key") ?? "") ?? (() => { throw fault(404, "There is no such credential", `Nothing is known of ${(q.get("key") ?? "").slice(0, 120)}.`); })();
+
+  const hours = (c) => Array.from({ length: 336 }, (_, i) => {
+    const at = now - (336 - i) * HOUR * 1000;
+    const lived = c.issued === null || at >= c.issued - HOUR * 1000;
+    const early = c.agent === "ingest" && at < now - 10 * DAY * 1000 ? 9 : 1;
+    const uses = lived ? Math.round((c.uses24 / 24) * early * (0.3 + 1.4 * dice(`${c.key}${i}`))) : 0;
+    return { at: iso(Math.floor(at / 3600e3) * 3600e3), uses, denied: lived && c.attempts && dice(`d${c.key}${i}`) < 0.05 + c.attempts / 400 ? 1 + Math.round(3 * dice(`e${c.key}${i}`)) : 0 };
+  });
+  const permissions = (c) => Array.from({ length: Math.min(c.permissions ?? 0, 260) }, (_, i) => {
+    const [level, weight] = levels[Math.floor(dice(`${c.key}p${i}`) * (c.permissions > 20 ? 6 : 3))];
+    const used = i < c.used;
+    return { permission: `${level} secret/data/${["reports", "ingest", "billing", "team", "shared"][i % 5]}/${i}${c.permissions > 20 ? "/*" : ""}`, level, weight, conditional: i % 11 === 5, used, uses: used ? 1 + Math.floor(c.uses / (c.used || 1)) : 0, last_used_at: used ? iso(now - dice(`u${i}`) * DAY * 1000) : null, granted_by: `policy ${c.agent ?? "default"}` };
+  });
+
+  const get = {
+    "/v1/me": () => ({ name: "demo", roles: process.env.MOCK_ROLE ? process.env.MOCK_ROLE.split(",") : ["security", "approver", "viewer"], owners: process.env.MOCK_ROLE?.includes("owner") ? mine : [], csrf: "mock", signed_in_by: "link" }),
+    "/v1/status": () => ({ as_of: iso(Date.now() - 4000), old: false, stores: [{ name: "clickhouse", error: null }, { name: "kafka", error: null }], ...status, version: "0.0.0-mock", demo: "invented agents; a day passes in 1.5 seconds." }),
+    "/v1/credentials": (q) => {
+      const text = (q.get("q") ?? "").toLowerCase();
+      let items = list.filter((c) => (!q.get("owner") || (c.owner ?? "unknown") === q.get("owner")) && (!q.get("source") || c.source === q.get("source")) && (!q.get("agent") || c.agent === q.get("agent"))
+        && (!q.get("state") || c.state === q.get("state")) && (!q.get("policy") || c.violations.some((v) => v.policy === q.get("policy"))) && (!text || `${c.key} ${c.agent} ${c.owner}`.toLowerCase().includes(text)));
+      const by = { seconds_left: (c) => -(c.never ? Infinity : c.expires ?? Infinity), scope_weight: (c) => c.weight ?? -1, attempts: (c) => c.attempts, last_used_at: (c) => c.lastUsed ?? 0 }[q.get("sort")];
+      if (by) items = [...items].sort((a, b) => by(b) - by(a));
+      return page(items, q, summary);
+    },
+    "/v1/credential": (q) => {
+      const c = need(q);
+      const child = named("diagnostic/child");
+      const isParent = c.agent === "diagnostic";
+      const ladder = ladders.get(c.key);
+      const worst = c.permissions > 10;
+      return {
+        ...summary(c), parent: c === child ? credentialOf("diagnostic") : null, children: isParent ? [child.key] : [], children_total: isParent ? 1 : 0, policies: [c.agent ?? "default", "default"], labels: { mount: "auth/approle/", role: c.agent ?? "" },
+        ladder_steps: ladder ? [
+          { at: ladder.since, state: "noticed", label: "violation noticed", reason: c.violations[0].title, proof: null, error: null, told: [] },
+          ...(c.owner ? [{ at: iso(Date.parse(ladder.since) + 9000), state: "told", label: "owner told", reason: "the policy asks for it", proof: "message accepted by the owners' channel", error: null, told: [c.owner] }] : []),
+          { at: iso(Date.parse(ladder.since) + 12000), state: ladder.state, label: ladder.label, reason: ladder.waiting ? `waiting for ${ladder.waiting}` : "grace period of 4 days", proof: null, error: null, told: [] },
+        ] : [],
+        collateral: isParent ? [child.key] : [],
+        proposal: worst && c.used > 0 ? { granted: c.permissions, proposed: c.used, language: "hcl", note: "What was used within 30 days, and nothing else.", artefact: permissions(c).filter((p) => p.used).map((p) => `path "${p.permission.split(" ")[1]}" {\n  capabilities = ["${p.level === "list" ? "list" : "read"}"]\n}`).join("\n") } : null,
+        usage_findings: [{ finding: "issued but unused", found: c.uses === 0, reason: c.uses === 0 ? "The issuer's log was read without a gap and shows no use." : "It was used." }, { finding: "used but unissued", found: c.issued === null ? null : false, reason: c.issued === null ? "The time of issuance lies before what was read." : "Its issuance was seen." }],
+        history: Array.from({ length: 14 }, (_, i) => ({ at: iso(now - (13 - i) * DAY * 1000), deviation: c.deviation * Math.max(0, 1 - (13 - i) * 0.07), violated: i > 6 ? c.violations.map((v) => v.policy) : [] })),
+        uses_by_hour: hours(c),
+      };
+    },
+    "/v1/credential/events": (q) => {
+      const c = need(q);
+      const kinds = [["used", "read", "success"], ["used", "list", "success"], ["renewed", "auth/token/renew-self", "success"], ...(c.attempts ? [["denied", "sys/policies", "failure"]] : [])];
+      const all = Array.from({ length: 120 }, (_, i) => {
+        const [kind, action, outcome] = i === 119 ? ["issued", "auth/approle/login", "success"] : kinds[Math.floor(dice(`${c.key}k${i}`) * kinds.length)];
+        const at = i === 119 ? (c.issued ?? now - DAY * 1000) : now - (i + 1) * 7 * MIN * 1000;
+        return { id: hash(`${c.key}${i}`).slice(0, 20), kind, at: iso(at), observed_at: iso(at + 900), source: c.source, instance: c.instance, action, permission: kind === "used" ? `${action} secret/data/reports/${i % 9}` : kind === "denied" ? "write sys/policies/acl/root" : "", resource: `secret/data/reports/${i % 9}`, outcome, error: kind === "denied" ? "permission denied" : "", record_id: hash(`r${i}`).slice(0, 16), position: `audit.log:${81000 - i * 37}`, actor: c.agent, remote_address: `10.3.${i % 7}.${(i * 13) % 250}`, labels: i % 30 === 4 ? { user_agent: hostile[0] } : {}, flag: kind === "denied" ? "elevation" : "" };
+      });
+      return page(all, q);
+    },
+    "/v1/credential/scope": (q) => {
+      const c = need(q);
+      return { known: c.scopeKnown, why_unknown: c.scopeKnown ? null : "Its policies could not be read: the collector has no permission for sys/policies.", truncated: (c.permissions ?? 0) > 260, permissions: permissions(c), denied: Array.from({ length: c.attempts }, (_, i) => ({ permission: `${["write", "delete", "sudo"][i % 3]} sys/${["policies/acl", "auth", "mounts", "raw"][i % 4]}/${i}`, times: 1 + (i % 6), last_at: iso(now - i * 41 * MIN * 1000) })) };
+    },
+    "/v1/identities": (q) => page(identities.filter((i) => (!q.get("status") || i.status === q.get("status")) && (!q.get("q") || i.name.toLowerCase().includes(q.get("q").toLowerCase()))), q),
+    "/v1/identity": (q) => {
+      const i = identities.find((x) => x.name === q.get("name") || x.names.includes(q.get("name")));
+      if (!i) throw fault(404, "There is no such identity", "It may have been known by another name.");
+      const held = list.filter((c) => c.agent === i.agents[0]);
+      const [a, ...rest] = i.names;
+      const nodes = [{ name: a, kind: "agent", label: i.agents[0] }, ...rest.map((n) => ({ name: n, kind: n.split("/")[0], label: n.split("/").pop() })), ...i.owners.map((o) => ({ name: `owner/${o}`, kind: "owner", label: o })), ...held.slice(0, 4).map((c) => ({ name: c.key, kind: "credential", label: c.key.slice(0, 40) }))];
+      const links = [...rest.map((n, k) => ({ from: a, to: n, kind: "same", confidence: ["proven", "asserted", "inferred"][k % 3], at: iso(now - k * DAY * 1000), evidence: ["the issuer's audit log, line 4711", "the catalog of agents", "the session's own name"][k % 3], retracted: false })), ...i.owners.map((o) => ({ from: a, to: `owner/${o}`, kind: "owned_by", confidence: "asserted", at: iso(now - 40 * DAY * 1000), evidence: "the catalog of agents", retracted: false })), ...held.slice(0, 4).map((c) => ({ from: a, to: c.key, kind: "holds", confidence: "proven", at: iso(c.issued ?? now), evidence: "issuance in the audit log", retracted: false }))];
+      return { ...i, as_of: q.get("as_of") || iso(now), nodes, links, conflicts: i.status === "conflict" ? [{ kind: "owner", detail: "Two sources name different owners.", sides: [{ claim: i.owners[0] ?? "data-team", evidence: ["catalog.yaml: owner"] }, { claim: "research-team", evidence: ["label team=research on the service account"] }] }] : [], held: held.slice(0, 50).map(summary), held_total: held.length };
+    },
+    "/v1/duties": (q) => {
+      const who = q.get("owner") ? [q.get("owner")] : mine;
+      const items = list.filter((c) => c.violations.length && who.includes(c.owner)).slice(0, 14).map((c) => {
+        const l = ladders.get(c.key);
+        const broad = c.violations.some((v) => v.policy === "over-broad-agent-token");
+        return { credential: c.key, agent: c.agent, owner: c.owner, severity: c.severity, title: broad ? "Far broader than what is used" : c.attempts >= 4 ? "Tries what it may not do" : "Serves for too long", why: c.violations[0].title, by: l?.next_at ?? null, what_happens: l?.next_at ? `It is revoked at ${l.next_at.slice(0, 16).replace("T", " ")} UTC, and one with what was really used is issued.` : "Nothing by itself.",
+          action: broad ? { kind: "narrow", label: "Look at the narrower scope", command: null, href: `/credential?key=${encodeURIComponent(c.key)}` } : c.attempts >= 4 ? { kind: "look", label: "See what it tried", command: null, href: `/credential?key=${encodeURIComponent(c.key)}` } : { kind: "rotate", label: "Log in anew", command: `vault write auth/approle/login role_id=${(c.agent ?? "").replaceAll(/[^\w/-]/g, "")} secret_id=@secret`, href: null }, ladder: l ?? null };
+      }).sort((a, b) => (a.by ?? "9").localeCompare(b.by ?? "9"));
+      return { items, others: 128 };
+    },
+    "/v1/enforcement": () => {
+      const some = enforced.filter((c) => ladders.get(c.key)?.next_at);
+      return {
+        mode: status.mode, killed: status.killed, killed_by: status.killed_by, killed_why: status.killed_why, budget: { limit: 20, used: 6, window_seconds: 3600 },
+        coming: some.map((c) => ({ credential: c.key, agent: c.agent, owner: c.owner, at: ladders.get(c.key).next_at, collateral: c.agent === "diagnostic" ? 1 : 0, policies: c.violations.map((v) => v.policy) })).sort((a, b) => a.at.localeCompare(b.at)),
+        running: enforced.filter((c) => ladders.has(c.key)).slice(0, 60).map((c) => ({ credential: c.key, agent: c.agent, owner: c.owner, ladder: ladders.get(c.key), policies: c.violations.map((v) => v.policy) })),
+        done: list.slice(40, 46).map((c, i) => ({ credential: c.key, agent: c.agent, owner: c.owner, at: iso(now - (i * 5 + 2) * HOUR * 1000), label: "revoked and verified", proof: `Vault answers 403 to a look-up of it; audit.log:${70210 + i}`, reissued: i % 2 ? null : `vault/prod/token/hmac-sha256:${hash(String(i)).slice(0, 40)}`, granted_before: c.permissions, granted_after: i % 2 ? null : c.used })),
+        approvals: exceptions.filter((e) => e.state === "waiting").map(exceptionFor),
+      };
+    },
+    "/v1/exceptions": (q) => page(exceptions.filter((e) => !q.get("state") || e.state === q.get("state")).map(exceptionFor), q),
+    "/v1/policies": () => ({ items: policies.map(policyOf) }),
+    "/v1/sources": () => ({ items: [...new Map(sources.map((s) => [`${s.source}/${s.instance}`, s])).values()].map((s, i) => ({ source: s.source, instance: s.instance, state: i === 1 ? "trouble" : i === 3 ? "silent" : "well", trouble: i === 1 ? "permission denied: sys/policies/acl can not be read; scopes of its tokens stay unknown" : null, last_heartbeat_at: iso(now - (i === 3 ? 5 * HOUR : 9) * 1000), last_record_at: iso(now - (i === 3 ? 6 * HOUR : 20 + i) * 1000), silent_seconds: i === 3 ? 6 * HOUR : 20 + i, records: 481_233 * (i + 1), events: 230_118 * (i + 1), dead_letters: i === 1 ? 17 : 0, unknown: i * 3, findings: i === 0 ? [{ kind: "log rewrote its history", subject: "audit.log", detail: "Lines 812 to 840 differ from what was read yesterday.", since: iso(now - 7 * HOUR * 1000) }] : [] })) }),
+    "/v1/dead-letters": (q) => page(Array.from({ length: 17 }, (_, i) => ({ id: `dl-${i}`, source: "vault", instance: "staging", position: `audit.log:${4400 + i * 91}`, reason: i % 3 ? "not JSON" : "too long", detail: i % 3 ? "unexpected end of the line" : "the line is longer than 1 MiB", length: 300 + i * 771, excerpt: i === 2 ? hostile[1] : `{"time":"2026-11-20T1${i % 10}:00:00Z","type":"request","auth":{"acce`, observed_at: iso(now - i * HOUR * 1000), replay: `leastwise replay --dead-letter dl-${i}` })).filter((d) => (!q.get("source") || d.source === q.get("source")) && (!q.get("reason") || d.reason === q.get("reason"))), q),
+    "/v1/audit": (q) => {
+      const topics = ["leastwise.control", "leastwise.exceptions", "leastwise.enforcement"];
+      const whats = ["Exception approved", "Exception asked for", "Ladder: owner told", "Ladder: revoked and verified", "Signed in", "Mode set to enforce"];
+      const all = Array.from({ length: 140 }, (_, i) => ({ topic: topics[i % 3], at: iso(now - i * 47 * MIN * 1000), who: i % 4 === 2 ? null : ["jon@security.example.org", "mara@records.example.org", "enforcer"][i % 3], what: whats[i % 6], key: list[i % 30].key, hash: hash(`a${i}`) })).filter((e) => !q.get("topic") || e.topic === q.get("topic"));
+      return { ...page(all, q), verified: topics.map((t, i) => ({ topic: t, entries: 3120 - i * 881, unbroken: true, broken_at: null, checked_at: iso(now - 5 * MIN * 1000) })) };
+    },
+    "/v1/fleet/use": (q) => {
+      const from = Number(q.get("from")), to = Number(q.get("to"));
+      const bucket = Math.max(Number(q.get("bucket")) || 3600e3, (to - from) / 2000, 1000);
+      return { items: q.getAll("key").slice(0, 300).map((key) => {
+        const c = byKey.get(key);
+        const buckets = [];
+        if (c) {
+          const start = Math.max(from, c.issued ?? from), end = Math.min(to, now, c.expires ?? Infinity);
+          for (let at = Math.floor(start / bucket) * bucket; at < end; at += bucket) {
+            const early = c.agent === "ingest" && at < now - 10 * DAY * 1000 ? 9 : 1;
+            const d = dice(`${key}${at}`);
+            const uses = Math.round(c.uses24 * (bucket / 86400e3) * early * (0.2 + 1.6 * d));
+            const denied = c.attempts && dice(`x${key}${at}`) < Math.min(0.6, (c.attempts * bucket) / (end - start)) ? 1 + Math.round(2 * d) : 0;
+            if (uses || denied) buckets.push([at, uses, denied]);
+          }
+        }
+        return { key, buckets };
+      }) };
+    },
+  };
+
+  const policyOf = (p) => {
+    const violators = list.filter((c) => c.violations.some((v) => v.policy === p.id)).length;
+    return { id: p.id, title: p.title, rationale: p.rationale, severity: p.severity, mode: p.mode, grace_seconds: p.grace, metrics: p.metrics.map(([name, source, condition, threshold, unit]) => ({ name, source, condition, threshold, unit })), violators, trend: Array.from({ length: 30 }, (_, i) => ({ at: iso(now - (29 - i) * DAY * 1000), violators: Math.round(violators * (1.5 - i / 58 + 0.12 * (dice(p.id + i) - 0.5))) })), revision: hash(p.id).slice(0, 10) };
+  };
+  const policyDetail = (id) => {
+    const p = policies.find((x) => x.id === id);
+    if (!p) throw fault(404, "There is no such policy", "It may have been removed from the policies' folder.");
+    const hit = list.filter((c) => c.violations.some((v) => v.policy === id));
+    const count = new Map();
+    hit.forEach((c) => count.set(c.owner, (count.get(c.owner) ?? 0) + 1));
+    return { ...policyOf(p), yaml: `policy_id: "${id}"\ndescription: "${p.title}"\nmetrics:\n${p.metrics.map(([n, s, c, t]) => `  - name: "${n}"\n    source: "${s}"\n    threshold: "${t}"\n    condition: "${c}"`).join("\n")}\nenforcement:\n  mode: ${p.mode}\n`, file: `policies/${id}.yaml`, rego: null, owners: [...count].map(([owner, violators]) => ({ owner, violators })).sort((a, b) => b.violators - a.violators) };
+  };
+  const whatif = (id, q) => {
+    const p = policies.find((x) => x.id === id) ?? (() => { throw fault(404, "There is no such policy", ""); })();
+    const metric = q.get("metric") || p.metrics[0][0];
+    const m = p.metrics.find((x) => x[0] === metric) ?? p.metrics[0];
+    const raw = q.get("threshold") || m[3];
+    const number = (t) => { const x = parseFloat(t); return t.endsWith("d") ? x * DAY : t.endsWith("h") ? x * HOUR : t.endsWith("m") ? x * MIN : t.endsWith("%") ? x / 100 : x; };
+    const value = { credential_age: (c) => (c.issued === null ? null : (now - c.issued) / 1000), lifetime: (c) => (c.never ? Infinity : c.expires === null || c.issued === null ? null : (c.expires - c.issued) / 1000), permission_scope_complexity: (c) => c.permissions, unused_permission_ratio: (c) => (c.permissions === null ? null : 1 - c.used / c.permissions), elevation_attempts: (c) => c.attempts, idle_time: (c) => (c.lastUsed === null ? null : (now - c.lastUsed) / 1000) }[metric];
+    if (!value || Number.isNaN(number(raw))) throw fault(422, "This threshold can not be read", `${metric}: write a duration such as 168h, a share such as 50% or a number.`);
+    const over = (t) => list.filter((c) => (value(c) ?? -1) > number(t));
+    const a = new Set(over(m[3])), b = over(raw);
+    const bs = new Set(b);
+    return { metric, threshold: raw, now: a.size, then: b.length, unknown: list.filter((c) => value(c) === null || value(c) === undefined).length, would_fall: b.filter((c) => !a.has(c)).slice(0, 50).map(summary), would_be_free: [...a].filter((c) => !bs.has(c)).slice(0, 50).map(summary) };
+  };
+  const held = new Map();
+  list.forEach((c) => c.agent && held.set(c.agent, (held.get(c.agent) ?? 0) + 1));
+  const identities = [...new Map(list.filter((c) => c.agent).map((c) => [c.agent, c])).values()].map((c, i) => ({ name: `agent/${c.agent}`, names: [`agent/${c.agent}`, `vault/prod/entity/${hash(c.agent).slice(0, 12)}`, ...(i % 3 ? [] : [`spiffe/example.org/ns/agents/sa/${c.agent}`])], agents: [c.agent], owners: c.owner ? [c.owner] : [], systems: c.owner ? ["deployments"] : [], status: i === 11 ? "conflict" : c.owner ? "owned" : "unowned", credentials: held.get(c.agent) }));
+
+  const reason = (b) => { if (!b.reason || b.reason.trim().length < 3) throw fault(422, "A reason is missing", "Say in a few words why; it is kept in the audit log."); };
+  const post = [
+    [/^\/v1\/enforcement\/kill$/, (b) => { reason(b); Object.assign(status, b.on ? { killed: true, killed_by: "demo", killed_why: b.reason, killed_at: iso(Date.now()) } : { killed: false, killed_by: null, killed_why: null, killed_at: null }); return get["/v1/status"](); }, "control"],
+    [/^\/v1\/enforcement\/mode$/, (b) => { reason(b); status.mode = b.mode; return get["/v1/status"](); }, "control"],
+    [/^\/v1\/exceptions$/, (b) => {
+      if (!b.policy || !b.reason || !b.until) throw fault(422, "Something is missing", "An exception needs a policy, a reason and an end.");
+      const e = { id: `ex-${1000 + exceptions.length}`, credential: b.credential ?? null, identity: b.identity ?? null, policy: b.policy, reason: b.reason, ticket: b.ticket ?? "", until: b.until, requested_by: "demo", requested_at: iso(Date.now()), approved_by: null, approved_at: null, revoked_by: null, revoked_at: null, state: "waiting" };
+      exceptions.unshift(e);
+      return exceptionFor(e);
+    }, "exceptions"],
+    [/^\/v1\/exceptions\/([^/]+)\/(approve|revoke)$/, (b, id, what) => {
+      const e = exceptions.find((x) => x.id === id) ?? (() => { throw fault(404, "There is no such exception", ""); })();
+      if (what === "approve") {
+        if (e.requested_by === "demo") throw fault(403, "Nobody approves their own exception", "Ask somebody else who may approve.");
+        Object.assign(e, { state: "in force", approved_by: "demo", approved_at: iso(Date.now()) });
+      } else Object.assign(e, { state: "revoked", revoked_by: "demo", revoked_at: iso(Date.now()) });
+      return exceptionFor(e);
+    }, "exceptions"],
+  ];
+  return { get, post, policyDetail, whatif };
+}

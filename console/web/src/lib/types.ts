@@ -1,0 +1,148 @@
+// The API's answers, /v1. Times are RFC 3339 in UTC. A field that is null is unknown, and is shown as unknown, never as zero.
+// Lists answer {items, next}; next, if not null, is the cursor of the following page (?cursor=…&limit=…, at most 500).
+// Errors are application/problem+json: {type, title, status, detail, errors?: [{location, message}]}.
+// A credential's key ("vault/prod/token/hmac-sha256:7d…") and a node's name stand in the query (?key=…, ?name=…).
+
+export type Time = string;
+export interface Page<T> { items: T[]; next: string | null }
+
+// GET /v1/me. Roles: viewer, owner, approver, security, admin. owners: ids that are this person's; empty unless role owner.
+export interface Me { name: string; roles: string[]; owners: string[]; csrf: string; signed_in_by: "link" | "oidc" | "mtls" }
+
+// GET /v1/status, also sent as the live event "status". stores: null error is well.
+export interface Status {
+  as_of: Time;               // newest row in ClickHouse
+  old: boolean;              // newer data should be there by now: say so plainly
+  stores: { name: "clickhouse" | "kafka"; error: string | null }[];
+  mode: "observe" | "notify" | "enforce"; killed: boolean; killed_by: string | null; killed_why: string | null; killed_at: Time | null;
+  version: string;
+  demo: string | null;       // one sentence about scaled time, when this is the demonstration
+}
+
+export type Severity = "info" | "low" | "medium" | "high" | "critical";
+export type State = "active" | "expired" | "revoked" | "unknown";
+
+// The four measures.
+export interface Measures {
+  seconds_left: number | null; never_expires: boolean; age_seconds: number | null; lifetime_seconds: number | null;
+  scope_weight: number | null; scope_permissions: number | null; scope_known: boolean;
+  used_permissions: number | null; unused_ratio: number | null;      // 0…1 of the granted permissions
+  utilization: number | null;                                        // uses in the last day against what was expected; 1 is as expected
+  uses: number; uses_1h: number; uses_24h: number; uses_7d: number; uses_30d: number;
+  attempts: number;                                                  // distinct refused permissions
+  denied: number;
+}
+export interface Violation {
+  policy: string; metric: string; value: string; threshold: string; condition: string; severity: Severity;
+  hint: string; evidence: string; deviation: number | null; title: string;   // title: one plain sentence: "It lives for 90d; at most 1h is allowed."
+}
+export interface Credential extends Measures {
+  key: string; type: string; source: string; instance: string; state: State;
+  agent: string | null; owner: string | null; owner_evidence: string; system_of_record: string | null; principal: string | null;
+  issued_at: Time | null; expires_at: Time | null; revoked_at: Time | null; revoked_how: string | null;
+  first_seen_at: Time | null; last_seen_at: Time | null; last_used_at: Time | null; last_denied_at: Time | null;
+  violations: Violation[]; deviation: number; severity: Severity | null;
+  ladder: LadderState | null; exception: Exception | null;
+}
+// GET /v1/credentials?owner=&source=&policy=&state=&agent=&q=&sort=deviation|seconds_left|scope_weight|attempts|last_used_at&cursor=&limit= → Page<Credential>
+// The same with Accept: text/csv is a table (cells that begin with = + - @ tab CR get a leading apostrophe).
+
+// GET /v1/credential?key= → CredentialDetail
+export interface CredentialDetail extends Credential {
+  parent: string | null; children: string[]; children_total: number; policies: string[]; labels: Record<string, string>;
+  ladder_steps: LadderStep[]; collateral: string[];                  // what ends with it
+  proposal: Proposal | null; usage_findings: { finding: string; found: boolean | null; reason: string }[];
+  history: { at: Time; deviation: number; violated: string[] }[];    // of decisions
+  uses_by_hour: { at: Time; uses: number; denied: number }[];        // newest 14 days
+}
+// GET /v1/credential/events?key=&cursor= → Page<Event>, newest first
+export interface Event {
+  id: string; kind: string; at: Time; observed_at: Time; source: string; instance: string; action: string; permission: string; resource: string;
+  outcome: "success" | "failure" | null; error: string; record_id: string; position: string; actor: string | null; remote_address: string;
+  labels: Record<string, string>; flag: string;
+}
+// GET /v1/credential/scope?key= → Scope
+export interface Scope {
+  known: boolean; why_unknown: string | null; truncated: boolean;
+  permissions: { permission: string; level: "read" | "list" | "write" | "permissions" | "tagging" | "sudo" | "unknown"; weight: number; conditional: boolean;
+                 used: boolean | null; uses: number; last_used_at: Time | null; granted_by: string }[];
+  denied: { permission: string; times: number; last_at: Time | null }[];
+}
+export interface Proposal { granted: number; proposed: number; artefact: string; language: "hcl" | "json" | "text"; note: string }
+
+export interface LadderState { state: string; label: string; since: Time; next: string | null; next_at: Time | null; waiting: string | null; mode: string }
+// label is the state in words: "told, waiting until …", "held: nobody is known who could be told", "revoked and verified"
+export interface LadderStep { at: Time; state: string; label: string; reason: string; proof: string | null; error: string | null; told: string[] }
+
+// GET /v1/identities?q=&status=owned|unowned|conflict&cursor= → Page<IdentitySummary>
+export interface IdentitySummary { name: string; names: string[]; agents: string[]; owners: string[]; systems: string[]; status: "owned" | "unowned" | "conflict"; credentials: number }
+// GET /v1/identity?name=&as_of= → Identity
+export interface Identity extends IdentitySummary {
+  as_of: Time; nodes: { name: string; kind: string; label: string }[];
+  links: { from: string; to: string; kind: string; confidence: "proven" | "asserted" | "inferred"; at: Time; evidence: string; retracted: boolean }[];
+  conflicts: { kind: string; detail: string; sides: { claim: string; evidence: string[] }[] }[];
+  held: Credential[]; held_total: number;
+}
+
+// GET /v1/duties?owner= (default: mine) → {items: Duty[], others: number}. Most urgent first.
+export interface Duty {
+  credential: string; agent: string | null; owner: string | null; severity: Severity; title: string;   // what, in a few words
+  why: string;                                                       // one sentence
+  by: Time | null; what_happens: string;                             // "revoked at …", "nothing by itself"
+  action: { kind: "exception" | "rotate" | "claim" | "narrow" | "look"; label: string; command: string | null; href: string | null };
+  ladder: LadderState | null;
+}
+
+// GET /v1/enforcement → Enforcement
+export interface Enforcement {
+  mode: string; killed: boolean; killed_by: string | null; killed_why: string | null;
+  budget: { limit: number; used: number; window_seconds: number } | null;
+  coming: { credential: string; agent: string | null; owner: string | null; at: Time; collateral: number; policies: string[] }[];  // calendar, soonest first
+  running: { credential: string; agent: string | null; owner: string | null; ladder: LadderState; policies: string[] }[];
+  done: { credential: string; agent: string | null; owner: string | null; at: Time; label: string; proof: string; reissued: string | null; granted_before: number | null; granted_after: number | null }[];
+  approvals: Exception[];                                            // waiting for somebody
+}
+// POST /v1/enforcement/kill {on: boolean, reason: string} → Status (works while ClickHouse is away). Roles security, admin.
+// POST /v1/enforcement/mode {mode: string, reason: string} → Status. Role admin.
+
+export interface Exception {
+  id: string; credential: string | null; identity: string | null; policy: string; reason: string; ticket: string;
+  until: Time | null; requested_by: string; requested_at: Time | null; approved_by: string | null; approved_at: Time | null;
+  revoked_by: string | null; revoked_at: Time | null; state: "waiting" | "in force" | "ended" | "revoked";
+  may_approve: boolean; why_not: string | null;                      // for who asks
+}
+// GET /v1/exceptions?state=&cursor= → Page<Exception>
+// POST /v1/exceptions {credential? identity? policy, reason, ticket?, until} → Exception
+// POST /v1/exceptions/{id}/approve → Exception     POST /v1/exceptions/{id}/revoke → Exception
+
+// GET /v1/policies → {items: Policy[]}   GET /v1/policies/{id} → PolicyDetail
+export interface Policy {
+  id: string; title: string; rationale: string; severity: Severity; mode: string; grace_seconds: number | null;
+  metrics: { name: string; source: string; condition: string; threshold: string; unit: string }[];
+  violators: number; trend: { at: Time; violators: number }[]; revision: string;
+}
+export interface PolicyDetail extends Policy { yaml: string; file: string; rego: string | null; owners: { owner: string | null; violators: number }[] }
+// GET /v1/policies/{id}/whatif?metric=&threshold= → WhatIf: over all active credentials, by today's measures
+export interface WhatIf { metric: string; threshold: string; now: number; then: number; unknown: number; would_fall: Credential[]; would_be_free: Credential[] }
+
+// GET /v1/sources → {items: Source[]}
+export interface Source {
+  source: string; instance: string; state: "well" | "trouble" | "silent"; trouble: string | null; last_heartbeat_at: Time; last_record_at: Time | null;
+  silent_seconds: number; records: number; events: number; dead_letters: number; unknown: number; findings: { kind: string; subject: string; detail: string; since: Time }[];
+}
+// GET /v1/dead-letters?source=&reason=&cursor= → Page<DeadLetter>
+export interface DeadLetter { id: string; source: string; instance: string; position: string; reason: string; detail: string; length: number; excerpt: string; observed_at: Time; replay: string }
+// replay: the command that reads the record again
+
+// GET /v1/audit?topic=&cursor= → {items: AuditEntry[], next, verified: {topic, entries, unbroken, broken_at: string|null, checked_at}[]}
+export interface AuditEntry { topic: string; at: Time; who: string | null; what: string; key: string; hash: string }
+
+// GET /v1/live: server-sent events. "status" (Status), "changed" ({what: "fleet" | "ladders" | "exceptions" | "sources" | "control", keys: string[]}): fetch again.
+
+// GET /v1/fleet?state=active → application/octet-stream, little-endian, for pictures:
+//   u32 header length, header (JSON, padded with spaces so that the body begins at a multiple of 8), body.
+//   header: {as_of, now, count, total, columns: [{name, type: "f64"|"f32"|"u32"|"u16"|"u8", offset, length}], dictionaries: {owner: string[], source: string[], agent: string[], type: string[], policy: string[]}}
+//   columns of `count` values: issued_at, expires_at (f64, unix ms; NaN unknown, +Infinity never), last_used_at (f64), scope_weight, scope_permissions,
+//   unused_ratio, utilization, deviation (f32, NaN unknown), attempts (u32), uses_24h (u32), state, severity (u8: 0 none … 5 critical), owner, source, agent, type (u32 into dictionaries; 0xffffffff none),
+//   worst_policy (u32), key_at (u32 × count+1 into the last column), keys (u8: all keys, UTF-8, one after another). Sorted by deviation, worst first.
+// GET /v1/fleet/use?from=&to=&bucket= with repeated key= (at most 300) → {items: {key, buckets: [at ms, uses, denied][]}[]}: what the lanes show of what is in view.

@@ -1,0 +1,218 @@
+// Walks through the pages in Chromium against the mock: nothing may break, speak to another host or lock anybody out.
+//   DIST: the built page (dist)
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { serve } from "../../mock/server.mjs";
+import { launch, settled, watch } from "./browser.mjs";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const server = await serve({ n: 3000 });
+const browser = await launch();
+const key = (agent) => encodeURIComponent(server.fleet.named(agent).key);
+const hostileKey = encodeURIComponent(server.fleet.list.find((c) => c.key.includes("<img")).key);
+const all = {
+  fleet: "/fleet", space: "/fleet?view=space", grouped: "/fleet?group=owner&rows=small", duties: "/duties", credential: `/credential?key=${key("diagnostic")}`, "hostile credential": `/credential?key=${hostileKey}`,
+  identities: "/identities", identity: `/identity?name=${encodeURIComponent("agent/diagnostic")}`, enforcement: "/enforcement", exceptions: "/exceptions", policies: "/policies", policy: "/policy?id=long-lived-agent-token",
+  sources: "/sources", audit: "/audit",
+};
+let failed = 0;
+const words = process.argv.slice(2);
+
+async function test(name, f, options = {}) {
+  if (words.length && !words.some((w) => name.includes(w))) return;
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, timezoneId: "Europe/Berlin", reducedMotion: "reduce", ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  const wrong = [];
+  watch(page, server.url, wrong);
+  try {
+    await f(page, wrong);
+    assert.deepEqual(wrong, [], "nothing is on the console, no request leaves");
+    assert.equal(await page.evaluate(() => window.acted), undefined, "no text of the fleet's acted");
+    console.log(`ok   ${name}`);
+  } catch (e) {
+    failed++;
+    console.log(`FAIL ${name}\n     ${String(e.message).replaceAll("\n", "\n     ")}${wrong.length ? `\n     ${wrong.join("\n     ")}` : ""}`);
+  }
+  await context.close();
+}
+async function accessible(page) {
+  // Handed over by the protocol: the page's own policy would not let a script in.
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+  const bad = violations.filter((v) => v.impact === "serious" || v.impact === "critical");
+  assert.deepEqual(bad.map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.any?.[0]?.message ?? ""}`).join(" | ")}`), []);
+}
+const open = async (page, path) => {
+  await page.goto(server.url + path);
+  await settled(page);
+};
+/** How many pixels of an element have nearly this colour. */
+async function pixels(page, selector, rgb) {
+  const shot = await page.locator(selector).screenshot();
+  return page.evaluate(async ([bytes, rgb]) => {
+    const image = await createImageBitmap(new Blob([new Uint8Array(bytes)]));
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0);
+    const { data } = context.getImageData(0, 0, image.width, image.height);
+    let n = 0;
+    for (let i = 0; i < data.length; i += 4) if (Math.abs(data[i] - rgb[0]) + Math.abs(data[i + 1] - rgb[1]) + Math.abs(data[i + 2] - rgb[2]) < 24) n++;
+    return n;
+  }, [[...shot], rgb]);
+}
+
+for (const [name, path] of Object.entries(all)) {
+  for (const colorScheme of ["light", "dark"]) await test(`${name} is accessible, ${colorScheme}`, async (page) => { await open(page, path); await accessible(page); }, { colorScheme });
+  await test(`${name} fits a phone`, async (page) => {
+    await open(page, path);
+    assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0, "nothing is wider than the screen");
+    await accessible(page);
+  }, { viewport: { width: 390, height: 844 } });
+}
+
+await test("the long-lived broad credential is the first bar and is drawn", async (page) => {
+  await open(page, "/fleet");
+  assert.match(await page.locator("#lane-0").innerText(), /diagnostic/);
+  assert.ok((await pixels(page, ".stage", [217, 89, 11])) > 2000, "bars are drawn in their colour");
+});
+await test("lanes: arrows move, Enter opens, / filters", async (page) => {
+  await open(page, "/fleet");
+  await page.locator(".scroller").focus();
+  for (let n = 0; n < 3; n++) await page.keyboard.press("ArrowDown");
+  assert.equal(await page.locator(".scroller").getAttribute("aria-activedescendant"), "lane-3");
+  await page.keyboard.press("End");
+  await page.waitForFunction(() => document.querySelector(".scroller").scrollTop > 1000);
+  assert.equal(await page.locator("#lane-2999").count(), 1);
+  await page.keyboard.press("Home");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/\/credential\?key=/);
+  assert.ok(page.url().includes(key("diagnostic")));
+  await page.goBack();
+  await settled(page);
+  await page.keyboard.press("/");
+  await page.keyboard.type("diagnostic");
+  await page.waitForURL(/q=diagnostic/);
+  await page.waitForFunction(() => document.querySelectorAll(".label").length === 2);
+});
+await test("lanes: hovering tells who and why, a click opens the credential", async (page) => {
+  await open(page, "/fleet");
+  const box = await page.locator(".stage").boundingBox();
+  await page.mouse.move(box.x + 700, box.y + 14);
+  assert.match(await page.locator(".hover").innerText(), /diagnostic[\s\S]*reliability-team[\s\S]*Beyond/);
+  await page.mouse.click(box.x + 700, box.y + 14);
+  await page.waitForURL(/\/credential/);
+});
+await test("lanes: dragging zooms in time, Shift and dragging selects, Escape clears", async (page) => {
+  await open(page, "/fleet");
+  const box = await page.locator(".stage").boundingBox();
+  const drag = async (x0, y0, x1, y1) => {
+    await page.mouse.move(box.x + x0, box.y + y0);
+    await page.mouse.down();
+    await page.mouse.move(box.x + (x0 + x1) / 2, box.y + (y0 + y1) / 2);
+    await page.mouse.move(box.x + x1, box.y + y1);
+    await page.mouse.up();
+  };
+  await page.keyboard.down("Shift");
+  await drag(300, 20, 800, 200);
+  await page.keyboard.up("Shift");
+  await page.getByText("Clear selection").waitFor();
+  assert.match(await page.locator(".side").innerText(), /The \d+ selected, against/);
+  await page.keyboard.press("Escape");
+  await page.getByText("Clear selection").waitFor({ state: "detached" });
+  await drag(300, 50, 500, 52);
+  await page.waitForURL(/from=\d+&to=\d+/);
+  await page.getByRole("button", { name: "all time" }).click();
+  await page.waitForFunction(() => !location.search.includes("from="));
+});
+await test("lanes: zooming in time keeps the row one is at", async (page) => {
+  await open(page, "/fleet");
+  await page.locator(".scroller").focus();
+  await page.evaluate(() => (document.querySelector(".scroller").scrollTop = 3000));
+  await page.keyboard.press("+");
+  await page.waitForURL(/from=\d+/);
+  await page.waitForTimeout(300);
+  assert.equal(await page.evaluate(() => document.querySelector(".scroller").scrollTop), 3000);
+});
+await test("space: a box fills the list beside it", async (page) => {
+  await open(page, "/fleet?view=space");
+  await page.getByRole("button", { name: "select", exact: true }).click();
+  const box = await page.locator(".holder").boundingBox();
+  await page.mouse.move(box.x + box.width * 0.2, box.y + box.height * 0.2);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.6, box.y + box.height * 0.6);
+  await page.mouse.move(box.x + box.width * 0.9, box.y + box.height * 0.9);
+  await page.mouse.up();
+  await page.getByText("Clear selection").waitFor();
+  assert.match(await page.locator(".side").innerText(), /The [\d,]+ selected/);
+  assert.ok((await page.locator(".listed li").count()) > 5);
+});
+await test("what stands out narrows the view down", async (page) => {
+  await open(page, "/fleet");
+  await page.locator(".standing button").first().click();
+  await page.waitForURL(/\?(source|owner|agent|type)=/);
+});
+await test("a server that is away is told, and the page comes back", async (page, wrong) => {
+  let away = true;
+  await page.route("**/v1/fleet?*", (r) => (away ? r.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify({ title: "The database is away", status: 503, detail: "ClickHouse can not be reached." }) }) : r.fallback()));
+  await page.goto(`${server.url}/fleet`);
+  await page.getByRole("alert").waitFor();
+  assert.match(await page.getByRole("alert").innerText(), /database is away/);
+  away = false;
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.locator("#lane-0").waitFor();
+  wrong.splice(0, wrong.length, ...wrong.filter((w) => !w.includes("503")));
+});
+await test("who is not signed in is asked to", async (page, wrong) => {
+  await page.route("**/v1/me", (r) => r.fulfill({ status: 401, contentType: "application/problem+json", body: JSON.stringify({ title: "Sign in", status: 401, detail: "" }) }));
+  await page.goto(`${server.url}/fleet`);
+  await page.getByRole("link", { name: "Sign in" }).waitFor();
+  await accessible(page);
+  wrong.splice(0, wrong.length, ...wrong.filter((w) => !w.includes("401")));
+});
+await test("the kill switch shows on every page at once", async (page) => {
+  await open(page, "/fleet");
+  const post = (on) => page.evaluate((on) => fetch("/v1/enforcement/kill", { method: "POST", body: JSON.stringify({ on, reason: "a test" }) }).then((r) => r.status), on);
+  assert.equal(await post(true), 200);
+  await page.getByText("Stopped: nothing is revoked").waitFor();
+  await post(false);
+  await page.getByText("Stopped: nothing is revoked").waitFor({ state: "detached" });
+});
+await browser.close();
+server.close();
+
+if (!words.length || words.includes("large")) {
+const large = await serve({ n: 100_000 });
+const second = await launch();
+const page = await second.newPage({ viewport: { width: 1440, height: 900 } });
+try {
+  const begun = Date.now();
+  await page.goto(`${large.url}/fleet`);
+  await page.locator("#lane-0").waitFor({ timeout: 30_000 });
+  console.log(`     100,000 credentials: first labels after ${Date.now() - begun} ms`);
+  const nodes = await page.evaluate(() => document.querySelectorAll("*").length);
+  assert.ok(nodes < 2500, `${nodes} elements`);
+  const frames = await page.evaluate(async () => {
+    const s = document.querySelector(".scroller");
+    const times = [];
+    let last = performance.now();
+    for (let n = 0; n < 90; n++) {
+      s.scrollTop += 400;
+      await new Promise(requestAnimationFrame);
+      const now = performance.now();
+      times.push(now - last);
+      last = now;
+    }
+    return times.sort((a, b) => a - b);
+  });
+  console.log(`ok   100,000 credentials: ${nodes} elements; frames while scrolling: median ${frames[45].toFixed(0)} ms, 95th ${frames[85].toFixed(0)} ms`);
+} catch (e) {
+  failed++;
+  console.log(`FAIL 100,000 credentials\n     ${e.message}`);
+}
+await second.close();
+large.close();
+}
+console.log(failed ? `${failed} failed` : "all well");
+process.exitCode = failed ? 1 : 0;
