@@ -90,7 +90,7 @@ func Run(ctx context.Context, opts Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	err = allinone.Run(ctx, cfg, env, allinone.Hooks{
-		Demo:    fmt.Sprintf("A demonstration: a day of the policies passes in %s.", site.Day),
+		Demo:    fmt.Sprintf("a day of the policies passes in %s.", site.Day),
 		Console: func(_, link string) { board.say("Open the page (the link works once): %s", link) },
 		Notify: map[string]enforcer.Channel{site.OwnersChannel: &screen{board, site.OwnersChannel},
 			site.SecurityChannel: &screen{board, site.SecurityChannel}},
