@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"golang.org/x/time/rate"
@@ -144,7 +145,7 @@ func HostsOf(addr net.Addr, url *url.URL) []string {
 	if !ok {
 		return hosts
 	}
-	port := itoa(tcp.Port)
+	port := strconv.Itoa(tcp.Port)
 	add := func(name string) {
 		hosts = append(hosts, net.JoinHostPort(name, port))
 		if tcp.Port == 80 || tcp.Port == 443 {

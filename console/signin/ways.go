@@ -6,11 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // ways are the addresses under which people sign in.
 func (g *Guard) ways() http.Handler {

@@ -15,6 +15,9 @@ import (
 // URL does not matter.
 func (e *Engine) Transport() http.RoundTripper { return transport{e.Handler()} }
 
+// ReadOnlyTransport does the same with ReadOnly's side of the engine.
+func (e *Engine) ReadOnlyTransport() http.RoundTripper { return transport{e.ReadOnly()} }
+
 type transport struct{ h http.Handler }
 
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {

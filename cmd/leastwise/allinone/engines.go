@@ -1,12 +1,10 @@
 package allinone
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -125,7 +123,7 @@ func (e *Engines) openStore(ctx context.Context, cfg *Config, env daemon.Env) er
 // section names.
 func (e *Engines) openReader(ctx context.Context, cfg *Config, clickhouse store.Config, env daemon.Env) error {
 	if e.engine != nil {
-		clickhouse.Transport = within{e.engine.ReadOnly()}
+		clickhouse.Transport = e.engine.ReadOnlyTransport()
 	} else if user := cfg.Console.ClickHouse; user != nil {
 		clickhouse.Username, clickhouse.PasswordFile = user.Username, user.PasswordFile
 	}
@@ -252,30 +250,3 @@ func Attach(ctx context.Context, cfg *Config, env daemon.Env) (e *Engines, err e
 	}
 	return e, nil
 }
-
-// within is the way to a handler of this process.
-type within struct{ handler http.Handler }
-
-// RoundTrip implements http.RoundTripper.
-func (t within) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer := &kept{head: http.Header{}, status: http.StatusOK}
-	t.handler.ServeHTTP(answer, r)
-	if r.Body != nil {
-		_ = r.Body.Close()
-	}
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	return &http.Response{Status: http.StatusText(answer.status), StatusCode: answer.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: answer.head,
-		Body: io.NopCloser(&answer.body), ContentLength: int64(answer.body.Len()), Request: r}, nil
-}
-
-type kept struct {
-	head   http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func (k *kept) Header() http.Header         { return k.head }
-func (k *kept) WriteHeader(status int)      { k.status = status }
-func (k *kept) Write(b []byte) (int, error) { return k.body.Write(b) }
