@@ -143,10 +143,7 @@ func (e *entry) readResource(w *jsonrecord.Walk) {
 			w.Skip()
 			continue
 		}
-		if !w.Object() {
-			continue
-		}
-		for key, more := w.Field(); more; key, more = w.Field() {
+		for key, more := w.Within(w.Object()); more; key, more = w.Field() {
 			switch string(key) {
 			case "project_id":
 				e.projectID = w.Text()
@@ -172,7 +169,7 @@ func (e *entry) readPayload(w *jsonrecord.Walk) {
 			e.resourceName = w.Text()
 		case "status":
 			e.code = 0
-			for key, more := field(w, w.Object()); more; key, more = w.Field() {
+			for key, more := w.Within(w.Object()); more; key, more = w.Field() {
 				if string(key) == "code" {
 					e.code, _ = strconv.ParseInt(string(w.Plain()), 10, 64)
 				} else {
@@ -189,7 +186,7 @@ func (e *entry) readPayload(w *jsonrecord.Walk) {
 				e.readAuthorizations(w)
 			}
 		case "requestMetadata", "request_metadata":
-			for key, more := field(w, w.Object()); more; key, more = w.Field() {
+			for key, more := w.Within(w.Object()); more; key, more = w.Field() {
 				if string(key) == "callerIp" || string(key) == "caller_ip" {
 					e.callerIP = w.Text()
 				} else {
@@ -208,14 +205,6 @@ func (e *entry) readPayload(w *jsonrecord.Walk) {
 			w.Skip()
 		}
 	}
-}
-
-// field is the first field of the object, if it was entered.
-func field(w *jsonrecord.Walk, entered bool) ([]byte, bool) {
-	if !entered {
-		return nil, false
-	}
-	return w.Field()
 }
 
 // inside takes an object as it stands. BigQuery has it as JSON in a text.
@@ -243,7 +232,7 @@ func (e *entry) readAuthentication(w *jsonrecord.Walk) {
 		case "serviceAccountDelegationInfo", "service_account_delegation_info":
 			e.delegationText = w.Raw()
 		case "oauthInfo", "oauth_info":
-			for key, more := field(w, w.Object()); more; key, more = w.Field() {
+			for key, more := w.Within(w.Object()); more; key, more = w.Field() {
 				if string(key) == "oauthClientId" {
 					e.oauthClient = w.Text()
 				} else {

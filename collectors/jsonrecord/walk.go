@@ -75,6 +75,14 @@ func (w *Walk) fail() {
 // Object enters the value if it is an object; otherwise it goes past it.
 func (w *Walk) Object() bool { return w.enter('{') }
 
+// Within gives the first field of an object, if it was entered, as Field gives the others.
+func (w *Walk) Within(entered bool) (key []byte, more bool) {
+	if !entered {
+		return nil, false
+	}
+	return w.Field()
+}
+
 // Array enters the value if it is an array; otherwise it goes past it.
 func (w *Walk) Array() bool { return w.enter('[') }
 

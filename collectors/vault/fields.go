@@ -100,7 +100,7 @@ func (r *request) read(w *jsonrecord.Walk) {
 			r.path = w.Text()
 		case "namespace":
 			r.namespace = nil
-			for key, more := within(w, w.Object()); more; key, more = w.Field() {
+			for key, more := w.Within(w.Object()); more; key, more = w.Field() {
 				if string(key) == "path" {
 					r.namespace = first(r.namespace, w.Text())
 				} else {
@@ -137,7 +137,7 @@ func (r *reply) read(w *jsonrecord.Walk, text []byte) {
 			}
 		case "secret":
 			r.lease, r.secret = nil, w.Object()
-			for key, more := within(w, r.secret); more; key, more = w.Field() {
+			for key, more := w.Within(r.secret); more; key, more = w.Field() {
 				if string(key) == "lease_id" {
 					r.lease = first(r.lease, w.Text())
 				} else {
@@ -173,7 +173,7 @@ func (i *wrapInfo) read(w *jsonrecord.Walk) {
 
 func (a *auth) read(w *jsonrecord.Walk, text []byte) {
 	*a = auth{known: w.Object()}
-	for key, more := within(w, a.known); more; key, more = w.Field() {
+	for key, more := w.Within(a.known); more; key, more = w.Field() {
 		switch string(key) {
 		case "accessor":
 			a.accessor = w.Text()
@@ -210,7 +210,7 @@ func (a *auth) read(w *jsonrecord.Walk, text []byte) {
 
 func (a *auth) readMetadata(w *jsonrecord.Walk) {
 	a.roleName, a.role = nil, nil
-	for key, more := within(w, w.Object()); more; key, more = w.Field() {
+	for key, more := w.Within(w.Object()); more; key, more = w.Field() {
 		switch string(key) {
 		case "role_name":
 			a.roleName = first(a.roleName, w.Text())
@@ -223,7 +223,7 @@ func (a *auth) readMetadata(w *jsonrecord.Walk) {
 }
 
 func (r *results) read(w *jsonrecord.Walk) {
-	for key, more := within(w, w.Object()); more; key, more = w.Field() {
+	for key, more := w.Within(w.Object()); more; key, more = w.Field() {
 		switch string(key) {
 		case "allowed":
 			r.allowed = first(r.allowed, w.Raw())
@@ -233,14 +233,6 @@ func (r *results) read(w *jsonrecord.Walk) {
 			w.Skip()
 		}
 	}
-}
-
-// within gives the first field of the object, if it was entered.
-func within(w *jsonrecord.Walk, entered bool) ([]byte, bool) {
-	if !entered {
-		return nil, false
-	}
-	return w.Field()
 }
 
 // first keeps what a field of an inner object held first, also if that was no text.
