@@ -2,6 +2,7 @@ package enforcer
 
 import (
 	"context"
+	"time"
 
 	"github.com/leastwise/leastwise/enforcer/notify"
 	"github.com/leastwise/leastwise/enforcer/target"
@@ -39,6 +40,34 @@ type Target interface {
 	Protected(ctx context.Context) ([]string, error)
 	// Live counts the credentials that are alive at the issuer.
 	Live(ctx context.Context) (int, error)
+}
+
+// Foreseer is a target that can tell before an act what else it would hit:
+// sessions of the same role, children, leases. It changes nothing. What it
+// can not tell is an error, never an empty list.
+type Foreseer interface {
+	Collateral(ctx context.Context, c target.Credential) ([]target.Hit, error)
+}
+
+// Restorer is a target that can give back what it took: a key that was only
+// deactivated, a policy that denies. It is break-glass: a person asked for it,
+// with a reason. Doing it again is harmless; what can not be given back is an
+// Impossible error that says what the owner has to do instead.
+type Restorer interface {
+	Restore(ctx context.Context, c target.Credential) error
+}
+
+// Finisher is a target whose revocation is done in two steps: one that can be
+// taken back at once, and after a further period one that can not, such as
+// deleting a deactivated key.
+type Finisher interface {
+	// FinishAfter is the further period, counted from the proven revocation;
+	// zero: nothing is left to be done with this credential.
+	FinishAfter(c target.Credential) time.Duration
+	// Finish does the second step. Doing it again is no error; a credential
+	// that somebody enabled again in between is an Impossible error, not
+	// deleted.
+	Finish(ctx context.Context, c target.Credential) error
 }
 
 // Channel carries a message to people. Send blocks at most until ctx ends, and

@@ -22,6 +22,20 @@ type Credential struct {
 	Found string
 	// Labels of the credential, such as the mount it was issued by.
 	Labels map[string]string
+	// Restore is what the target itself said would be needed to give the
+	// credential back (Sighting.Restore), kept in the journal since the intent.
+	Restore string
+	// RevokedAt is when the revocation was proven, from the journal; zero before.
+	RevokedAt time.Time
+}
+
+// Hit is something else that ends, or stops working, with a credential.
+type Hit struct {
+	// Key of the credential that is hit; empty when the issuer shows no name
+	// that a log would show.
+	Key string
+	// Text is one sentence for a reader: whose it is and since when.
+	Text string
 }
 
 // Status of a credential at its issuer.
@@ -53,6 +67,10 @@ type Sighting struct {
 	Found string
 	// Detail is one sentence for a reader.
 	Detail string
+	// Restore is what the target will need to give a live credential back
+	// after it was revoked: text of the target's own making, at most 16 KB,
+	// no secret. Empty: what is gone here is gone.
+	Restore string
 }
 
 // Proof is the issuer's own word on whether a credential is gone.
@@ -109,7 +127,10 @@ type Error struct {
 	Op string
 	// Missing is set for Permission.
 	Missing Missing
-	Err     error
+	// RetryAfter is how long the issuer asked to be left alone; zero: it did
+	// not say.
+	RetryAfter time.Duration
+	Err        error
 }
 
 func (e *Error) Error() string {
@@ -133,6 +154,10 @@ func KindOf(err error) Kind {
 	}
 	return Retryable
 }
+
+// ErrOwn is wrapped by an Impossible error when the credential is the target's
+// own: without it nothing could be revoked any more.
+var ErrOwn = errors.New("this is the credential by which the enforcer itself acts")
 
 // ErrUnsupported is wrapped by an Impossible error when the target does not
 // offer the act at all.

@@ -122,6 +122,9 @@ func (f *Fake) Revoke(ctx context.Context, c target.Credential) error {
 	if f.Saw != nil {
 		f.Saw("revoke", c.Key)
 	}
+	if slices.Contains(f.own, c.Key) {
+		return &target.Error{Kind: target.Impossible, Op: "revoke", Err: target.ErrOwn}
+	}
 	return f.around(ctx, "revoke", func() {
 		if f.alive[c.Key] {
 			f.Revokes[c.Key]++

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/leastwise/leastwise/enforcer/target"
 )
@@ -19,6 +20,20 @@ type Target interface {
 	Live(ctx context.Context) (int, error)
 }
 
+// The optional parts, as package enforcer declares them.
+type (
+	foreseer interface {
+		Collateral(ctx context.Context, c target.Credential) ([]target.Hit, error)
+	}
+	restorer interface {
+		Restore(ctx context.Context, c target.Credential) error
+	}
+	finisher interface {
+		FinishAfter(c target.Credential) time.Duration
+		Finish(ctx context.Context, c target.Credential) error
+	}
+)
+
 // World is a target with a way to make credentials at its issuer.
 type World struct {
 	Target Target
@@ -30,6 +45,17 @@ type World struct {
 	Unknown target.Credential
 	// Foreign is a key of another issuer.
 	Foreign target.Credential
+	// Lingers: what was revoked works until it expires, since nobody who
+	// accepts it asks the issuer. Proof.WorksUntil has to say until when.
+	Lingers bool
+	// Beside makes a second credential that ends with c, for targets that
+	// foresee; nil: nothing ever does.
+	Beside func(t *testing.T, c target.Credential) target.Credential
+	// Lose makes the target's next answer of a change get lost after the
+	// issuer has carried it out; nil: the transport can not be reached.
+	Lose func(t *testing.T)
+	// Busy makes the issuer's next answer one of its rate limit.
+	Busy func(t *testing.T)
 	// NotCounted: New makes a kind that Live does not count.
 	NotCounted bool
 }
@@ -65,12 +91,15 @@ func Run(t *testing.T, open func(t *testing.T) World) {
 		if err := w.Target.Revoke(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
-		if works() {
-			t.Error("it still works")
-		}
 		p, err := w.Target.Verify(t.Context(), c)
 		if err != nil || !p.Gone || p.Text == "" {
 			t.Errorf("Verify = %+v, %v", p, err)
+		}
+		switch {
+		case w.Lingers && p.WorksUntil.IsZero():
+			t.Error("what was issued works on, and nobody says until when")
+		case !w.Lingers && works():
+			t.Error("it still works")
 		}
 		if s := lookup(t, w, c); s.Status != target.Gone {
 			t.Errorf("Lookup = %+v", s)
@@ -112,6 +141,128 @@ func Run(t *testing.T, open func(t *testing.T) World) {
 		}
 		if err := w.Target.Revoke(t.Context(), w.Foreign); target.KindOf(err) != target.Impossible || err == nil {
 			t.Errorf("Revoke = %v", err)
+		}
+	})
+	check("own credential is refused for good", func(t *testing.T, w World) {
+		own, err := w.Target.Protected(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range own {
+			err := w.Target.Revoke(t.Context(), target.Credential{Key: key})
+			if err == nil || target.KindOf(err) != target.Impossible {
+				t.Errorf("Revoke of the own %s = %v", key, err)
+			}
+		}
+	})
+	check("done but reported failed is an error to retry, and the retry succeeds", func(t *testing.T, w World) {
+		if w.Lose == nil {
+			t.Skip("answers can not be lost here")
+		}
+		c, works := w.New(t)
+		c.Found = lookup(t, w, c).Found
+		w.Lose(t)
+		if err := w.Target.Revoke(t.Context(), c); err == nil || target.KindOf(err) != target.Retryable {
+			t.Errorf("Revoke whose answer was lost = %v", err)
+		}
+		if err := w.Target.Revoke(t.Context(), c); err != nil {
+			t.Errorf("Revoke again = %v", err)
+		}
+		if p, err := w.Target.Verify(t.Context(), c); err != nil || !p.Gone {
+			t.Errorf("Verify = %+v, %v", p, err)
+		}
+		if !w.Lingers && works() {
+			t.Error("it still works")
+		}
+	})
+	check("the issuer's rate limit is an error to retry, and nothing is concluded", func(t *testing.T, w World) {
+		if w.Busy == nil {
+			t.Skip("the issuer can not be made busy")
+		}
+		c, works := w.New(t)
+		w.Busy(t)
+		if err := w.Target.Revoke(t.Context(), c); err == nil || target.KindOf(err) != target.Retryable {
+			t.Errorf("Revoke = %v", err)
+		}
+		w.Busy(t)
+		if p, err := w.Target.Verify(t.Context(), c); err == nil && p.Gone {
+			t.Errorf("Verify = %+v", p)
+		}
+		if !works() {
+			t.Error("it was revoked")
+		}
+	})
+	check("what ends with it is told before", func(t *testing.T, w World) {
+		f, ok := w.Target.(foreseer)
+		if !ok || w.Beside == nil {
+			t.Skip("nothing else is ever hit")
+		}
+		c, works := w.New(t)
+		beside := w.Beside(t, c)
+		hits, err := f.Collateral(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(hits, func(h target.Hit) bool { return h.Key == beside.Key && h.Text != "" }) {
+			t.Errorf("Collateral = %+v, without %s", hits, beside.Key)
+		}
+		if !works() {
+			t.Error("telling ended the credential")
+		}
+	})
+	check("what was taken is given back", func(t *testing.T, w World) {
+		r, ok := w.Target.(restorer)
+		if !ok {
+			t.Skip("what is gone here is gone")
+		}
+		c, works := w.New(t)
+		s := lookup(t, w, c)
+		c.Found, c.Restore = s.Found, s.Restore
+		if err := w.Target.Revoke(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if s.Restore == "" {
+			if err := r.Restore(t.Context(), c); err == nil || target.KindOf(err) != target.Impossible {
+				t.Errorf("Restore of what can not come back = %v", err)
+			}
+			return
+		}
+		for range 2 {
+			if err := r.Restore(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !works() {
+			t.Error("it does not work again")
+		}
+		if s := lookup(t, w, c); s.Status != target.Alive {
+			t.Errorf("Lookup = %+v", s)
+		}
+	})
+	check("the second step ends what the first only stopped, and spares what was enabled again", func(t *testing.T, w World) {
+		f, ok := w.Target.(finisher)
+		if !ok {
+			t.Skip("one step is all there is")
+		}
+		c, _ := w.New(t)
+		s := lookup(t, w, c)
+		c.Found, c.Restore = s.Found, s.Restore
+		if f.FinishAfter(c) == 0 {
+			t.Skip("one step is all there is for this kind")
+		}
+		if err := f.Finish(t.Context(), c); err == nil || target.KindOf(err) != target.Impossible {
+			t.Errorf("Finish of a live credential = %v", err)
+		}
+		if err := w.Target.Revoke(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := f.Finish(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if p, err := w.Target.Verify(t.Context(), c); err != nil || !p.Gone {
+			t.Errorf("Verify = %+v, %v", p, err)
 		}
 	})
 	check("live count follows", func(t *testing.T, w World) {

@@ -108,6 +108,11 @@ func (t *Target) Revoke(ctx context.Context, c target.Credential) error {
 	if err != nil {
 		return err
 	}
+	if own, err := t.isOwn(ctx, k); err != nil {
+		return err
+	} else if own {
+		return impossible("revoke the token", target.ErrOwn)
+	}
 	return k.revoke(ctx)
 }
 
@@ -140,6 +145,17 @@ func (t *Target) Protected(ctx context.Context) ([]string, error) {
 		keys = append(keys, key.String())
 	}
 	return keys, nil
+}
+
+// isOwn asks after the name was resolved, so that a hash of any device is seen
+// through.
+func (t *Target) isOwn(ctx context.Context, k kind) (bool, error) {
+	tok, ok := k.(*token)
+	if !ok {
+		return false, nil
+	}
+	own, err := t.auth.own(ctx, t)
+	return slices.Contains(own, tok.accessor), err
 }
 
 // Live counts live tokens.
