@@ -17,23 +17,24 @@ import (
 )
 
 type cli struct {
-	Scan      scanCommand      `cmd:"" help:"Report on credentials from log files at hand. No server is needed."`
-	Up        upCommand        `cmd:"" help:"Run all components in this process, by one configuration file."`
-	Console   consoleCommand   `cmd:"" help:"Run the page and its API alone, beside components that run elsewhere."`
-	Link      linkCommand      `cmd:"" help:"Print a link that signs somebody in to the running page, once."`
-	Policy    policyCommand    `cmd:"" help:"Test policies, and explain how a credential stands."`
-	Who       whoCommand       `cmd:"" help:"Show an identity: all its names, its owner and system of record, and the evidence."`
-	Scope     scopeCommand     `cmd:"" help:"Show what a policy document grants, permission by permission."`
-	Gate      gateCommand      `cmd:"" help:"Refuse deployments whose identities nobody answers for."`
-	Exception exceptionCommand `cmd:"" help:"Ask for, approve, end and list exceptions."`
-	Control   controlCommand   `cmd:"" help:"Change what the enforcer may do while it runs."`
-	Rollback  rollbackCommand  `cmd:"" help:"Undo a re-issue: put back the policies that it replaced."`
-	Audit     auditCommand     `cmd:"" help:"Prove the audit log."`
-	Demo      demoCommand      `cmd:"" help:"Watch the whole loop on a real Vault with a fleet of agents."`
-	Doctor    doctorCommand    `cmd:"" help:"Tell what the enforcer lacks at Vault, and print the Vault policy it needs."`
-	Bench     benchCommand     `cmd:"" help:"Measure what this machine reaches, figure by figure, against the budgets."`
-	Crash     crashCommand     `cmd:"" hidden:"" help:"Prove by killing every component that nothing is lost, doubled or revoked twice."`
-	Version   kong.VersionFlag `help:"Print the version and end."`
+	Scan       scanCommand       `cmd:"" help:"Report on credentials from log files at hand. No server is needed."`
+	Up         upCommand         `cmd:"" help:"Run all components in this process, by one configuration file."`
+	Console    consoleCommand    `cmd:"" help:"Run the page and its API alone, beside components that run elsewhere."`
+	Link       linkCommand       `cmd:"" help:"Print a link that signs somebody in to the running page, once."`
+	Policy     policyCommand     `cmd:"" help:"Test policies, and explain how a credential stands."`
+	Who        whoCommand        `cmd:"" help:"Show an identity: all its names, its owner and system of record, and the evidence."`
+	Scope      scopeCommand      `cmd:"" help:"Show what a policy document grants, permission by permission."`
+	Compromise compromiseCommand `cmd:"" help:"Say what the holder of a leaked credential could do, step by step, now and after it was narrowed or revoked."`
+	Gate       gateCommand       `cmd:"" help:"Refuse deployments whose identities nobody answers for."`
+	Exception  exceptionCommand  `cmd:"" help:"Ask for, approve, end and list exceptions."`
+	Control    controlCommand    `cmd:"" help:"Change what the enforcer may do while it runs."`
+	Rollback   rollbackCommand   `cmd:"" help:"Undo a re-issue: put back the policies that it replaced."`
+	Audit      auditCommand      `cmd:"" help:"Prove the audit log."`
+	Demo       demoCommand       `cmd:"" help:"Watch the whole loop on a real Vault with a fleet of agents."`
+	Doctor     doctorCommand     `cmd:"" help:"Tell what the enforcer lacks at Vault, and print the Vault policy it needs."`
+	Bench      benchCommand      `cmd:"" help:"Measure what this machine reaches, figure by figure, against the budgets."`
+	Crash      crashCommand      `cmd:"" hidden:"" help:"Prove by killing every component that nothing is lost, doubled or revoked twice."`
+	Version    kong.VersionFlag  `help:"Print the version and end."`
 }
 
 // exit is an error that sets the exit code and prints nothing more.

@@ -59,6 +59,7 @@ func (a *account) grants(instance string) []*leastwisev1.Grant {
 	}
 	for _, r := range a.Roles {
 		b.principal(r.Arn, b.attachments(r.Arn, r.Attached, r.Inline), r.Boundary, nil)
+		b.trust(r)
 	}
 	for _, u := range a.Users {
 		all := b.attachments(u.Arn, u.Attached, u.Inline)
@@ -100,6 +101,20 @@ func (b *builder) policy(name string, text document) string {
 	grant.Rules = rules
 	b.policies = append(b.policies, grant)
 	return grant.Id
+}
+
+// trust tells who may act as a role. A snapshot without the document says nothing of it.
+func (b *builder) trust(r role) {
+	if r.Trust == nil {
+		return
+	}
+	grant := &leastwisev1.Grant{Id: b.id("trust", r.Arn)}
+	rules, err := policy.ParseTrust(r.Trust)
+	if err != nil {
+		grant.Incomplete = err.Error()
+	}
+	grant.Rules = rules
+	b.policies = append(b.policies, grant)
 }
 
 // managed takes the version in force; the others grant nothing.

@@ -66,6 +66,7 @@ func TestASnapshotGivesPoliciesAndPrincipals(t *testing.T) {
 		"policy/arn:aws:iam::111122223333:user/alice#own":              "deny=false if=false [sqs:SendMessage] not[] on [arn:aws:sqs:eu-central-1:111122223333:jobs] not[]",
 		"policy/arn:aws:iam::111122223333:group/teams/readers#buckets": "deny=false if=false [s3:ListBucket] not[] on [*] not[]",
 		"policy/arn:aws:iam::111122223333:role/agents/loader#broken":   `! statement 1: Effect must be "Allow" or "Deny"`,
+		"trust/arn:aws:iam::111122223333:role/agents/loader":           "deny=false if=false [sts:AssumeRole] not[] on [Service:ec2.amazonaws.com] not[]",
 		"principal/arn:aws:iam::111122223333:role/agents/loader":       "policy/arn:aws:iam::111122223333:policy/ingest; policy/arn:aws:iam::111122223333:role/agents/loader#broken",
 		"principal/arn:aws:iam::111122223333:user/stray":               "! the snapshot lacks 1 of its groups, such as nowhere",
 		"principal/arn:aws:iam::111122223333:user/alice": "policy/arn:aws:iam::111122223333:group/teams/readers#buckets; policy/arn:aws:iam::111122223333:policy/ingest; " +
@@ -75,8 +76,8 @@ func TestASnapshotGivesPoliciesAndPrincipals(t *testing.T) {
 			t.Errorf("%s:\n got %s\nwant %s", id, got, want)
 		}
 	}
-	if len(got) != 9 {
-		t.Errorf("%d grants, want 9", len(got))
+	if len(got) != 10 {
+		t.Errorf("%d grants, want 10", len(got))
 	}
 }
 

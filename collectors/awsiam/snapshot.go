@@ -39,6 +39,7 @@ type group struct {
 
 type role struct {
 	Arn      string
+	Trust    document   `json:"AssumeRolePolicyDocument"`
 	Attached []attached `json:"AttachedManagedPolicies"`
 	Inline   []inline   `json:"RolePolicyList"`
 	Boundary *boundary  `json:"PermissionsBoundary"`

@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,20 @@ type System struct {
 	Where         string
 }
 
+// Sensitive is a thing that somebody who leaks a credential must not reach.
+type Sensitive struct {
+	ID, Name string
+	// System and Instance of the issuer whose permissions lead to it.
+	System, Instance string
+	// Resource is an ARN, a full resource name of GCP or a path of Vault; * stands for anything.
+	Resource string
+	// Permissions of which any gives access.
+	Permissions []string
+	// Opens is the key of a principal that whoever reads it can act as; empty: none.
+	Opens string
+	Where string
+}
+
 // Agent is a workload that holds credentials.
 type Agent struct {
 	ID, Name string
@@ -59,6 +74,7 @@ type Catalog struct {
 	owners   map[string]*Owner
 	systems  map[string]*System
 	agents   map[string]*Agent
+	things   map[string]*Sensitive
 	revision string
 	anchors  map[anchor][]*rule
 	labels   []string // the labels that some rule is looked up by
@@ -167,4 +183,9 @@ func (o *Owner) Message(evidence string) *leastwisev1.Owner {
 		return nil
 	}
 	return &leastwisev1.Owner{Id: o.ID, Name: o.Name, Channels: o.Channels, Evidence: evidence}
+}
+
+// Sensitive things, sorted by id.
+func (c *Catalog) Sensitive() []*Sensitive {
+	return slices.SortedFunc(maps.Values(c.things), func(a, b *Sensitive) int { return strings.Compare(a.ID, b.ID) })
 }

@@ -19,7 +19,7 @@ type pending struct {
 }
 
 func parse(files []file) (*Catalog, error) {
-	c := &Catalog{owners: map[string]*Owner{}, systems: map[string]*System{}, agents: map[string]*Agent{},
+	c := &Catalog{owners: map[string]*Owner{}, systems: map[string]*System{}, agents: map[string]*Agent{}, things: map[string]*Sensitive{},
 		revision: hash(files), anchors: map[anchor][]*rule{}}
 	var p strictyaml.Problems
 	var agents []pending
@@ -30,10 +30,10 @@ func parse(files []file) (*Catalog, error) {
 			continue
 		}
 		if len(docs) == 0 {
-			p.Add(&strictyaml.Error{File: f.name, Line: 1, Text: "empty; expected owners, systems or agents"})
+			p.Add(&strictyaml.Error{File: f.name, Line: 1, Text: "empty; expected owners, systems, agents or sensitive"})
 		}
 		for _, doc := range docs {
-			keys := p.Mapping(doc, "owners", "systems", "agents")
+			keys := p.Mapping(doc, "owners", "systems", "agents", "sensitive")
 			if n, ok := keys["owners"]; ok {
 				for _, item := range p.List(n) {
 					c.addOwner(&p, item)
@@ -42,6 +42,11 @@ func parse(files []file) (*Catalog, error) {
 			if n, ok := keys["systems"]; ok {
 				for _, item := range p.List(n) {
 					c.addSystem(&p, item)
+				}
+			}
+			if n, ok := keys["sensitive"]; ok {
+				for _, item := range p.List(n) {
+					c.addSensitive(&p, item)
 				}
 			}
 			if n, ok := keys["agents"]; ok {

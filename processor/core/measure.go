@@ -8,6 +8,7 @@ import (
 	"github.com/leastwise/leastwise/processor/lifecycle"
 	"github.com/leastwise/leastwise/processor/scope"
 	"github.com/leastwise/leastwise/rego"
+	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
 // refresh brings scope and owner up to what is known now. Use alone changes neither, and most events are uses.
@@ -171,4 +172,11 @@ func (c *Core) Measure(key string, now int64) (rego.Subject, rego.Values) {
 	e := c.Entry(key)
 	c.refresh(e, now)
 	return c.subject(e), c.Values(e, now)
+}
+
+// Propose gives the scope that a credential's observed use would justify now; Incomplete says why not, if so.
+func (c *Core) Propose(key string, now int64) *pb.Proposal {
+	e := c.Entry(key)
+	c.refresh(e, now)
+	return c.propose(e, now)
 }

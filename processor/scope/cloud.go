@@ -31,42 +31,52 @@ func (c *cloudScope) scope(granted granted) *Scope {
 }
 
 // aws: the union of what is attached to the principal, within its permissions boundary, within the session's policies.
-// Where no inventory tells the principal's policies, what the credential's own records name is all that is known.
 func (c *cloudScope) aws() *Scope {
+	layers := c.awsLayers()
+	granted := iam.Evaluate(layers[0])
+	for _, bound := range layers[1:] {
+		granted = granted.Within(iam.Evaluate(bound))
+	}
+	return c.scope(granted)
+}
+
+// awsLayers are the statements of which each has to grant. Where no inventory tells the principal's policies, what the
+// credential's own records name is all that is known.
+func (c *cloudScope) awsLayers() [][]*pb.Rule {
 	key, policies := c.query.Credential, c.policies()
 	principal := c.grants.principal(aws, key.Instance, c.query.principal())
-	var granted *iam.Granted
+	var layers [][]*pb.Rule
 	switch {
 	case isRoot(c.query.principal()):
-		granted = iam.Evaluate([]*pb.Rule{{Actions: []string{"*"}, Resources: []string{"*"}}})
+		layers = append(layers, []*pb.Rule{{Actions: []string{"*"}, Resources: []string{"*"}}})
 	case principal != nil:
 		var ids []string
 		for _, a := range principal.Attached {
 			ids = append(ids, a.Grant)
 		}
-		granted = iam.Evaluate(c.statements(ids))
+		layers = append(layers, c.statements(ids))
 		if len(principal.Boundary) > 0 && !principal.Deleted {
-			granted = granted.Within(iam.Evaluate(c.statements(principal.Boundary)))
+			layers = append(layers, c.statements(principal.Boundary))
 		}
 		if principal.Incomplete != "" {
 			c.lacks(principal.Incomplete)
 		}
 	case len(policies) == 0:
 		c.lacks("no inventory tells the policies of " + c.query.named())
-		return c.scope(iam.Evaluate(nil))
+		return [][]*pb.Rule{nil}
 	case c.query.temporary():
 		c.lacks("no inventory tells the policies of " + c.query.named() + ", within which those of the session apply")
-		return c.scope(iam.Evaluate(c.statements(policies)))
+		return [][]*pb.Rule{c.statements(policies)}
 	default:
-		return c.scope(iam.Evaluate(c.statements(policies)))
+		return [][]*pb.Rule{c.statements(policies)}
 	}
 	if c.query.cut() {
 		c.lacks("the session was cut down by a policy that was not fetched")
 	}
 	if len(policies) > 0 && c.query.temporary() {
-		granted = granted.Within(iam.Evaluate(c.statements(policies)))
+		layers = append(layers, c.statements(policies))
 	}
-	return c.scope(granted)
+	return layers
 }
 
 // policies that the credential's records name, as ids of grants.
@@ -104,6 +114,15 @@ func (c *cloudScope) statements(ids []string) (rules []*pb.Rule) {
 
 // google: the union of the roles bound to the principal, by the last inventory and by what changed since.
 func (c *cloudScope) google() *Scope {
+	bindings, denies := c.googleBindings()
+	granted, missing := gcp.Evaluate(bindings, denies)
+	for _, role := range missing {
+		c.lacks(role + " not fetched")
+	}
+	return c.scope(granted)
+}
+
+func (c *cloudScope) googleBindings() ([]gcp.Binding, []*pb.Rule) {
 	key := c.query.Credential
 	principal := c.grants.principal(google, key.Instance, c.query.principal())
 	attached, denies := c.grants.attached(principal, key.Instance, c.query.principal())
@@ -134,11 +153,7 @@ func (c *cloudScope) google() *Scope {
 		}
 		bindings = append(bindings, b)
 	}
-	granted, missing := gcp.Evaluate(bindings, denies)
-	for _, role := range missing {
-		c.lacks(role + " not fetched")
-	}
-	return c.scope(granted)
+	return bindings, denies
 }
 
 // name is what comes after system/instance/kind/ in the id of a grant.

@@ -25,7 +25,9 @@ const (
 )
 
 // Parse gives the statements of a document. Statement may be one object or a list, which may be empty.
-func Parse(document []byte) ([]*leastwisev1.Rule, error) {
+func Parse(document []byte) ([]*leastwisev1.Rule, error) { return parse(document, parseStatement) }
+
+func parse(document []byte, statementOf func([]byte) (*leastwisev1.Rule, error)) ([]*leastwisev1.Rule, error) {
 	if len(document) > MaxBytes {
 		return nil, fmt.Errorf("the document has %d bytes, more than %d", len(document), MaxBytes)
 	}
@@ -50,7 +52,7 @@ func Parse(document []byte) ([]*leastwisev1.Rule, error) {
 	}
 	rules := make([]*leastwisev1.Rule, len(statements))
 	for i, text := range statements {
-		if rules[i], err = parseStatement(text); err != nil {
+		if rules[i], err = statementOf(text); err != nil {
 			return nil, fmt.Errorf("statement %d: %w", i+1, err)
 		}
 	}

@@ -117,3 +117,34 @@ func TestCallsThatAreNoActionNeedOneThatIs(t *testing.T) {
 		}
 	}
 }
+
+func TestPatternsOverlapIfSomeTextIsCoveredByBoth(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"", "", true}, {"a", "a", true}, {"a", "b", false}, {"*", "", true}, {"a*", "*b", true}, {"a*", "b*", false},
+		{"a*c", "ab*", true}, {"a?c", "a*", true}, {"a?c", "ab", false}, {"?", "*", true}, {"?", "", false},
+		{"*x*", "*y*", true}, {"ab*cd", "*bc*", true}, {"ab*cd", "ab?d", true}, {"ab*cd", "abd", false}, {"**", "a", true},
+	} {
+		if Overlap(test.a, test.b) != test.want || Overlap(test.b, test.a) != test.want {
+			t.Errorf("Overlap(%q, %q) is not %t both ways", test.a, test.b, test.want)
+		}
+	}
+}
+
+// FuzzOverlap: a text that both patterns match is a witness.
+func FuzzOverlap(f *testing.F) {
+	f.Add("a*", "*b", "ab")
+	f.Fuzz(func(t *testing.T, a, b, text string) {
+		if len(a)+len(b)+len(text) > 300 || strings.ContainsAny(text, "*?") {
+			t.Skip()
+		}
+		if Match(a, text) && Match(b, text) && !Overlap(a, b) {
+			t.Errorf("%q matches %q and %q, which do not overlap", text, a, b)
+		}
+		if Overlap(a, b) != Overlap(b, a) {
+			t.Errorf("Overlap(%q, %q) depends on the order", a, b)
+		}
+	})
+}

@@ -1,0 +1,142 @@
+package record
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/leastwise/leastwise/internal/store"
+	"github.com/leastwise/leastwise/processor/reach"
+	"github.com/leastwise/leastwise/processor/scope"
+)
+
+// usedWithin is how far back the log is asked who used a sensitive thing.
+const usedWithin = 30 * 24 * time.Hour
+
+// Reach reads everything that paths lead through: grants, what roles of Vault were seen to give, who was seen to become
+// whom, and who used what is sensitive within the last thirty days.
+func Reach(ctx context.Context, conn *store.DB, sensitive []reach.Sensitive, now time.Time) (*reach.Map, *scope.Grants, error) {
+	grants := scope.NewGrants()
+	if err := LoadGrants(ctx, conn, grants.Put); err != nil {
+		return nil, nil, err
+	}
+	roles, err := vaultRoles(ctx, conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	seen, err := seenBecoming(ctx, conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := reach.NewMap(grants, roles, seen, sensitive)
+	used := map[string]map[string]string{}
+	for _, s := range sensitive {
+		if used[s.ID], err = usersOf(ctx, conn, s, now.Add(-usedWithin)); err != nil {
+			return nil, nil, err
+		}
+	}
+	m.Used = func(principal string, s reach.Sensitive) string { return used[s.ID][principal] }
+	return m, grants, nil
+}
+
+// vaultRoles gives the roles by which tokens were issued, with what the newest token of each has.
+func vaultRoles(ctx context.Context, conn *store.DB) (out []reach.Role, err error) {
+	rows, err := conn.Query(ctx, `SELECT instance, labels['mount_point'] AS mount, any(labels['mount_type']), labels['role_name'] AS role,
+		argMax(policies, coalesce(issued_at, first_seen_at)), argMax(credential, coalesce(issued_at, first_seen_at))
+		FROM credentials FINAL WHERE source = 'vault' AND type = 'token' AND mount != '' AND role != '' GROUP BY instance, mount, role`)
+	if err != nil {
+		return nil, fmt.Errorf("read roles of Vault: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r reach.Role
+		var newest string
+		if err := rows.Scan(&r.Instance, &r.Mount, &r.Type, &r.Name, &r.Policies, &newest); err != nil {
+			return nil, fmt.Errorf("read roles of Vault: %w", err)
+		}
+		if r.Mount == "auth/token/" {
+			r.Type = "token"
+		}
+		slices.Sort(r.Policies)
+		r.Evidence = "its newest token has these policies: " + newest
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
+// seenBecoming gives the principals for which credentials were made with a credential of another principal.
+func seenBecoming(ctx context.Context, conn *store.DB) (out []reach.Seen, err error) {
+	rows, err := conn.Query(ctx, `SELECT parent.principal, child.principal, argMax(child.credential, child.issued_at), max(child.issued_at)
+		FROM credentials AS child FINAL INNER JOIN credentials AS parent FINAL ON child.parent = parent.credential
+		WHERE child.parent != '' AND child.principal != '' AND parent.principal != '' AND child.principal != parent.principal
+		GROUP BY parent.principal, child.principal`)
+	if err != nil {
+		return nil, fmt.Errorf("read who became whom: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var s reach.Seen
+		var credential string
+		var at *time.Time
+		if err := rows.Scan(&s.From, &s.To, &credential, &at); err != nil {
+			return nil, fmt.Errorf("read who became whom: %w", err)
+		}
+		s.Evidence = "made " + credential
+		if at != nil {
+			s.Evidence += " at " + at.UTC().Format(time.RFC3339)
+		}
+		out = append(out, s)
+	}
+	return out, rows.Err()
+}
+
+// usersOf gives the principals that used a sensitive thing, each with the newest record of it.
+func usersOf(ctx context.Context, conn *store.DB, s reach.Sensitive, since time.Time) (map[string]string, error) {
+	var permissions []string
+	for _, p := range s.Permissions {
+		permissions = append(permissions, strings.ToLower(p))
+	}
+	rows, err := conn.Query(ctx, `SELECT principal, argMax(record_id, occurred_at), max(occurred_at) FROM events
+		WHERE kind = 'USED' AND source = ? AND instance = ? AND principal != '' AND occurred_at > ?
+		AND lower(splitByChar(' ', permission)[1]) IN (?) AND resource LIKE ? GROUP BY principal`,
+		s.System, s.Instance, since, permissions, like(s.Resource))
+	if err != nil {
+		return nil, fmt.Errorf("read who used %s: %w", s.ID, err)
+	}
+	defer rows.Close()
+	out := map[string]string{}
+	for rows.Next() {
+		var principal, id string
+		var at time.Time
+		if err := rows.Scan(&principal, &id, &at); err != nil {
+			return nil, fmt.Errorf("read who used %s: %w", s.ID, err)
+		}
+		out[reach.Canonical(principal)] = fmt.Sprintf("record %s of %s", id, at.UTC().Format(time.RFC3339))
+	}
+	return out, rows.Err()
+}
+
+// like writes a pattern with * as one of LIKE.
+func like(pattern string) string {
+	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`).Replace(pattern)
+}
+
+// LiveCredentials gives the keys of the credentials that principals hold and that have not ended, at most limit.
+func LiveCredentials(ctx context.Context, conn *store.DB, principals []string, limit int) (keys []string, err error) {
+	rows, err := conn.Query(ctx, `SELECT credential FROM v_credentials WHERE principal IN (?) AND state IN ('active', 'unknown')
+		ORDER BY expires_at DESC NULLS FIRST, credential LIMIT ?`, principals, limit)
+	if err != nil {
+		return nil, fmt.Errorf("find the identity's credentials: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key); err != nil {
+			return nil, fmt.Errorf("find the identity's credentials: %w", err)
+		}
+		keys = append(keys, key)
+	}
+	return keys, rows.Err()
+}
