@@ -24,6 +24,7 @@ type cli struct {
 	Policy     policyCommand     `cmd:"" help:"Test policies, and explain how a credential stands."`
 	Who        whoCommand        `cmd:"" help:"Show an identity: all its names, its owner and system of record, and the evidence."`
 	Scope      scopeCommand      `cmd:"" help:"Show what a policy document grants, permission by permission."`
+	Rightsize  rightsizeCommand  `cmd:"" help:"Propose the scope that observed use justifies, and say what it would have refused."`
 	Compromise compromiseCommand `cmd:"" help:"Say what the holder of a leaked credential could do, step by step, now and after it was narrowed or revoked."`
 	Gate       gateCommand       `cmd:"" help:"Refuse deployments whose identities nobody answers for."`
 	Exception  exceptionCommand  `cmd:"" help:"Ask for, approve, end and list exceptions."`

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
+	"github.com/leastwise/leastwise/internal/terminal"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
@@ -171,12 +171,7 @@ func (p *page) line(format string, args ...any) {
 	if p.err != nil {
 		return
 	}
-	text := strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) {
-			return c
-		}
-		return '·'
-	}, fmt.Sprintf(format, args...))
+	text := terminal.Safe(fmt.Sprintf(format, args...))
 	_, p.err = io.WriteString(p.w, strings.TrimRight(text, " ")+"\n")
 }
 

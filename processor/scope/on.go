@@ -15,6 +15,8 @@ type Powers struct {
 	// Known tells that nothing is missing; Why says what is. What is unknown may grant more than On says.
 	Known bool
 	Why   string
+	// Rules are Vault's; nil for the others.
+	Rules []Rule
 	// Layers are AWS's statements: those of the policies, of their boundary, of the session. nil for the others.
 	Layers [][]*pb.Rule
 
@@ -31,8 +33,8 @@ func (p *Powers) On(permission, resource string) level.Verdict {
 	return p.on(permission, resource)
 }
 
-// Places are the patterns of resources, of AWS, or the resources, of GCP, on which a permission may be granted: nothing
-// that On grants lies outside of them. "*" is everywhere. Vault: nil.
+// Places are the patterns of resources, or the resources of GCP, on which a permission may be granted: nothing that On
+// grants lies outside of them. "*" is everywhere.
 func (p *Powers) Places(permission string) []string {
 	if p.places == nil {
 		return nil
@@ -66,7 +68,16 @@ func (g *Grants) Powers(q Query) *Powers {
 }
 
 // Powers of a scope of Vault.
-func (s *Scope) Powers() *Powers { return &Powers{Known: s.Known, Why: s.Why, on: s.onPath} }
+func (s *Scope) Powers() *Powers {
+	return &Powers{Known: s.Known, Why: s.Why, Rules: s.Rules, on: s.onPath, places: func(capability string) (out []string) {
+		for _, rule := range s.Rules {
+			if slices.Contains(rule.Capabilities, capability) {
+				out = append(out, rule.Resource)
+			}
+		}
+		return out
+	}}
+}
 
 func (s *Scope) onPath(permission, resource string) level.Verdict {
 	if resource == "" || strings.ContainsAny(resource, "*+") {
@@ -137,7 +148,7 @@ func PowersOf(system string, rules []Rule) *Powers {
 		p.on = func(permission, resource string) level.Verdict { return gcp.On(bindings, nil, permission, resource) }
 		p.places = func(permission string) []string { return gcp.Places(bindings, permission) }
 	default:
-		p.on = (&Scope{Rules: rules}).onPath
+		return (&Scope{Known: true, Rules: rules}).Powers()
 	}
 	return p
 }
@@ -161,6 +172,26 @@ func (g *Grants) Grant(id string) *pb.Grant {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return g.grants[id]
+}
+
+// Permission gives what a call, as an event names it, needs of the scope, and on which resource; "" if it needs none, or
+// if no record tells the resource in the form in which grants have it.
+func Permission(system, permission, resource string) (name, on string) {
+	switch system {
+	case "vault":
+		operation, _, _ := strings.Cut(permission, " ")
+		return capability(operation), resource
+	case aws:
+		if !strings.HasPrefix(resource, "arn:") {
+			resource = ""
+		}
+		return iam.ActionOf(permission), resource
+	case google:
+		if !strings.HasPrefix(resource, "//") {
+			resource = ""
+		}
+	}
+	return permission, resource
 }
 
 // Canonical gives a principal of a source one name, however the source writes it.

@@ -4,10 +4,9 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"strings"
 	"time"
-	"unicode"
 
+	"github.com/leastwise/leastwise/internal/terminal"
 	"github.com/leastwise/leastwise/processor/reach"
 )
 
@@ -31,7 +30,7 @@ func (r *Report) Write(to io.Writer, all bool) error {
 }
 
 func (r *Report) leak(w io.Writer, l *Leak, all bool) {
-	fmt.Fprintf(w, "If %s leaked %s\n\n", printable(l.Title()), r.when())
+	fmt.Fprintf(w, "If %s leaked %s\n\n", terminal.Safe(l.Title()), r.when())
 	fmt.Fprintf(w, "  works      %s\n", l.lifetime())
 	if l.Granted != nil {
 		fmt.Fprintf(w, "  may        %d permissions\n", *l.Granted)
@@ -39,12 +38,12 @@ func (r *Report) leak(w io.Writer, l *Leak, all bool) {
 		fmt.Fprintln(w, "  may        unknown")
 	}
 	if partly := l.Before.Start.Partly; partly != "" {
-		fmt.Fprintf(w, "  perhaps    more than is told here: %s\n", printable(partly))
+		fmt.Fprintf(w, "  perhaps    more than is told here: %s\n", terminal.Safe(partly))
 	}
 	answer(w, l.Before, all)
 	switch {
 	case l.Refused != "":
-		fmt.Fprintf(w, "\nAfter: %s\n", printable(l.Refused))
+		fmt.Fprintf(w, "\nAfter: %s\n", terminal.Safe(l.Refused))
 	case l.After != nil:
 		fmt.Fprintf(w, "\nThe same, %s\n\n", l.AfterWhat)
 		fmt.Fprintf(w, "  %-28s %10s %10s\n", "", "now", "after")
@@ -114,9 +113,9 @@ func answer(w io.Writer, a *reach.Answer, all bool) {
 		if p.Stays {
 			stays = ", outlives the credential"
 		}
-		fmt.Fprintf(w, "\n  %s (%s%s)\n", printable(p.To.Name), p.Certainty, stays)
+		fmt.Fprintf(w, "\n  %s (%s%s)\n", terminal.Safe(p.To.Name), p.Certainty, stays)
 		for i, s := range p.Steps {
-			fmt.Fprintf(w, "    %d. it can %s  [%s%s]\n", i+1, printable(s.Does), s.Certainty, suffix(s))
+			fmt.Fprintf(w, "    %d. it can %s  [%s%s]\n", i+1, terminal.Safe(s.Does), s.Certainty, suffix(s))
 		}
 	}
 	if more := shown["principals"] - listed; more > 0 && !all {
@@ -130,17 +129,7 @@ func suffix(s reach.Step) string {
 		out += ", " + s.Rule
 	}
 	if s.Evidence != "" {
-		out += "; " + printable(s.Evidence)
+		out += "; " + terminal.Safe(s.Evidence)
 	}
 	return out
-}
-
-// printable takes what would steer a terminal out of texts that come from logs.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '·'
-		}
-		return r
-	}, text)
 }

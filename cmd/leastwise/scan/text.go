@@ -5,7 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
+
+	"github.com/leastwise/leastwise/internal/terminal"
 )
 
 // Text prints the report for a person: what needs somebody's attention first, worst first, with what to do.
@@ -15,7 +16,7 @@ func (r *Report) Text(w io.Writer) error {
 	p.line("%s read: %s, %s dead-lettered, %s of unknown kind kept", plural(r.Records, "record"), plural(r.Events, "event"),
 		count(r.DeadLetters), count(r.Unknown))
 	for _, in := range r.Inputs {
-		p.line("  %s (%s): %s", clean(in.Path), in.Source, plural(in.Records, "record"))
+		p.line("  %s (%s): %s", terminal.Safe(in.Path), in.Source, plural(in.Records, "record"))
 	}
 	if err := r.textFindings(p); err != nil {
 		return err
@@ -40,20 +41,20 @@ func (r *Report) textFindings(p *printer) error {
 	p.line("FINDINGS (%d), worst first", r.findings.n)
 	for _, f := range r.Findings {
 		p.line("")
-		p.line("  %s  %s", strings.ToUpper(f.Severity), clean(f.PolicyID))
-		p.line("    credential  %s", clean(f.Credential))
+		p.line("  %s  %s", strings.ToUpper(f.Severity), terminal.Safe(f.PolicyID))
+		p.line("    credential  %s", terminal.Safe(f.Credential))
 		p.line("    why         %s is %s, threshold %s", f.Metric, f.Value, f.Threshold)
 		if f.Evidence != "" {
-			p.line("    evidence    %s", clean(f.Evidence))
+			p.line("    evidence    %s", terminal.Safe(f.Evidence))
 		}
 		owner := f.Owner
 		if owner == "" {
 			owner = "unknown: no catalog entry matches, so nobody can be told"
 		}
-		p.line("    owner       %s", clean(owner))
+		p.line("    owner       %s", terminal.Safe(owner))
 		p.line("    used        %s, %s denied, last use %s", plural(int(f.Uses), "call"), count(int(f.Denied)), ago(f.LastUsedAt, r.AsOf))
 		if f.Hint != "" {
-			p.line("    what to do  %s", clean(f.Hint))
+			p.line("    what to do  %s", terminal.Safe(f.Hint))
 		}
 	}
 	return r.findings.err
@@ -66,7 +67,7 @@ func (r *Report) textConflicts(p *printer) {
 	p.line("")
 	p.line("CONFLICTS (%d): what the logs and the catalog say of one thing does not fit together", len(r.Conflicts))
 	for _, c := range r.Conflicts[:min(len(r.Conflicts), listed)] {
-		p.line("  %s", clean(c.Why))
+		p.line("  %s", terminal.Safe(c.Why))
 	}
 	if len(r.Conflicts) > listed {
 		p.line("  … and %d more (--format json lists all)", len(r.Conflicts)-listed)
@@ -81,9 +82,9 @@ func (r *Report) textAttempts(p *printer) {
 	p.line("")
 	p.line("ATTEMPTS: credentials that were refused, by distinct permission")
 	for _, c := range probing.first {
-		p.line("  %s  %d permissions in %s", clean(c.Key), c.DeniedPermissions, plural(int(c.Denied), "call"))
+		p.line("  %s  %d permissions in %s", terminal.Safe(c.Key), c.DeniedPermissions, plural(int(c.Denied), "call"))
 		for _, sample := range c.DeniedSamples[:min(len(c.DeniedSamples), 5)] {
-			p.line("    %s", clean(sample))
+			p.line("    %s", terminal.Safe(sample))
 		}
 	}
 	if probing.n > listed {
@@ -102,7 +103,7 @@ func (r *Report) textCredentials(p *printer) {
 		if c.ExpiresAt != nil {
 			expires = "expires in " + span(c.ExpiresAt.Sub(r.AsOf))
 		}
-		p.line("  %s  %s, %s, last use %s", clean(c.Key), expires, plural(int(c.Uses), "use"), ago(c.LastUsedAt, r.AsOf))
+		p.line("  %s  %s, %s, last use %s", terminal.Safe(c.Key), expires, plural(int(c.Uses), "use"), ago(c.LastUsedAt, r.AsOf))
 	}
 	if active.n > listed {
 		p.line("  … and %d more, with less time left (--format json lists all)", active.n-listed)
@@ -117,7 +118,7 @@ func (r *Report) textCredentials(p *printer) {
 		if state == "unknown" {
 			state = "lifetime unknown"
 		}
-		p.line("  %s  %s, %s, last use %s, held by %s", clean(c.Key), state, plural(int(c.Uses), "use"), ago(c.LastUsedAt, r.AsOf),
+		p.line("  %s  %s, %s, last use %s, held by %s", terminal.Safe(c.Key), state, plural(int(c.Uses), "use"), ago(c.LastUsedAt, r.AsOf),
 			holder(c.Identity))
 	}
 	if used.n > listed {
@@ -129,7 +130,7 @@ func holder(identity *string) string {
 	if identity == nil {
 		return "unknown"
 	}
-	return clean(*identity)
+	return terminal.Safe(*identity)
 }
 
 // printer keeps the first error of a row of prints.
@@ -142,16 +143,6 @@ func (p *printer) line(format string, args ...any) {
 	if p.err == nil {
 		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
 	}
-}
-
-// clean makes text from logs harmless for a terminal: agents choose it.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '·'
-	}, text)
 }
 
 func plural(n int, noun string) string {

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/leastwise/leastwise/internal/terminal"
 )
 
 // verdicts of findings, worst first.
@@ -87,9 +89,9 @@ func textUsageFinding(p *printer, c *Credential, verdict string) {
 	}
 	p.line("")
 	p.line("  %s", verdict)
-	p.line("    credential  %s", clean(c.Key))
-	p.line("    why         %s", clean(f.Why))
-	p.line("    owner       %s", clean(owner))
+	p.line("    credential  %s", terminal.Safe(c.Key))
+	p.line("    why         %s", terminal.Safe(f.Why))
+	p.line("    owner       %s", terminal.Safe(owner))
 	p.line("    what to do  %s", f.Hint)
 }
 
@@ -108,8 +110,8 @@ func (s *usageSummary) textUnknown(p *printer) {
 		about, _, _ := strings.Cut(kind, ",")
 		first := &l.first[0]
 		f := first.Usage.finding(about)
-		p.line("  %s: %s, such as %s", kind, plural(l.n, "credential"), clean(first.Key))
-		p.line("    why         %s", clean(f.Why))
+		p.line("  %s: %s, such as %s", kind, plural(l.n, "credential"), terminal.Safe(first.Key))
+		p.line("    why         %s", terminal.Safe(f.Why))
 		p.line("    what to do  %s", f.Hint)
 	}
 }
@@ -125,12 +127,12 @@ func (r *Report) textUnnamed(p *printer) {
 	p.line("")
 	p.line("AGENTS' CALLS THAT NAME NO CREDENTIAL: tied to a role or an agent, and compared with nothing")
 	for _, u := range shown[:min(len(shown), listed)] {
-		p.line("  %s  %s, %s denied", clean(u.Holder), plural(u.Calls, "call"), count(u.Denied))
+		p.line("  %s  %s, %s denied", terminal.Safe(u.Holder), plural(u.Calls, "call"), count(u.Denied))
 		if len(u.Sessions) > 0 {
-			p.line("    sessions    %s: names that the callers chose", clean(strings.Join(u.Sessions, ", ")))
+			p.line("    sessions    %s: names that the callers chose", terminal.Safe(strings.Join(u.Sessions, ", ")))
 		}
 		if len(u.Elsewhere) > 0 {
-			p.line("    answered in %s: not where the calls were made", clean(strings.Join(u.Elsewhere, ", ")))
+			p.line("    answered in %s: not where the calls were made", terminal.Safe(strings.Join(u.Elsewhere, ", ")))
 		}
 		if u.Secrets > 0 {
 			p.line("    secrets     %s held the credential itself in place of its id", plural(u.Secrets, "record"))

@@ -198,7 +198,7 @@ func (g *Granted) CountUsed(calls []string) int {
 // use calls fn for each permission that a call needed, with the name of the action.
 func (g *Granted) use(calls []string, fn func(permission, action string)) {
 	for _, call := range calls {
-		name := actionOf(call)
+		name := ActionOf(call)
 		i, known := actions().places[strings.ToLower(name)]
 		if known && g.grants(i) {
 			fn(actions().names[i], name)

@@ -13,8 +13,8 @@ var needs = map[string]string{
 	"bedrock:conversestream":              "bedrock:InvokeModelWithResponseStream",
 }
 
-// actionOf gives the action that a call needs. A call names it, in the service's and not always in the list's spelling.
-func actionOf(call string) string {
+// ActionOf gives the action that a call needs. A call names it, in the service's and not always in the list's spelling.
+func ActionOf(call string) string {
 	if found, ok := needs[strings.ToLower(call)]; ok {
 		return found
 	}
