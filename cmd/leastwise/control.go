@@ -7,7 +7,6 @@ import (
 
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
 	"github.com/leastwise/leastwise/enforcer/control"
-	"github.com/leastwise/leastwise/processor/record"
 )
 
 type controlCommand struct {
@@ -92,21 +91,4 @@ func (c *rollbackCommand) Run(ctx context.Context) error {
 		func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
 			return control.Rollback(ctx, log, c.Ladder, who, now)
 		})
-}
-
-type auditCommand struct {
-	Verify auditVerify `cmd:"" help:"Prove that no row of the audit log was changed, or removed from its middle."`
-}
-
-type auditVerify struct{ configFlag }
-
-func (c *auditVerify) Run(ctx context.Context) error {
-	return c.attached(ctx, func(engines *allinone.Engines, _ *allinone.Config) error {
-		rows, err := record.VerifyChains(ctx, engines.Store)
-		if err != nil {
-			return err
-		}
-		fmt.Printf("%d rows prove themselves\n", rows)
-		return nil
-	})
 }

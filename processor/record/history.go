@@ -67,37 +67,56 @@ func LoadChain(ctx context.Context, conn *store.DB, topic string, partition int)
 // ErrChain says that the audit log does not prove itself.
 var ErrChain = errors.New("the audit log has been changed")
 
-// VerifyChains recomputes every chain of audit_log. It returns the number of rows proven; an error wrapping ErrChain
-// names the first row that does not follow from the one before.
-func VerifyChains(ctx context.Context, conn *store.DB) (rows uint64, err error) {
-	result, err := conn.Query(ctx, `SELECT topic, kafka_partition, kafka_offset, key, value, previous_hash, hash
+// Link is a row of the audit log that was proven to follow from the one before.
+type Link struct {
+	Topic     string
+	Partition uint32
+	Offset    int64
+	At        time.Time
+	Key       string
+	Value     string
+	Hash      [32]byte
+}
+
+// Chains recomputes every chain of audit_log and calls each for every row that is proven. An error wrapping ErrChain names
+// the first row that does not follow from the one before; each's own error ends it, too.
+func Chains(ctx context.Context, conn *store.DB, each func(Link) error) error {
+	result, err := conn.Query(ctx, `SELECT topic, kafka_partition, kafka_offset, at, key, value, previous_hash, hash
 		FROM audit_log FINAL ORDER BY topic, kafka_partition, kafka_offset`)
 	if err != nil {
-		return 0, fmt.Errorf("read the audit log: %w", err)
+		return fmt.Errorf("read the audit log: %w", err)
 	}
 	defer result.Close()
 	var end [32]byte
 	var chain string
 	for result.Next() {
-		var topic, key, value, previous, hash string
-		var partition uint32
-		var offset int64
-		if err := result.Scan(&topic, &partition, &offset, &key, &value, &previous, &hash); err != nil {
-			return rows, fmt.Errorf("read the audit log: %w", err)
+		var l Link
+		var previous, hash string
+		if err := result.Scan(&l.Topic, &l.Partition, &l.Offset, &l.At, &l.Key, &l.Value, &previous, &hash); err != nil {
+			return fmt.Errorf("read the audit log: %w", err)
 		}
-		if name := fmt.Sprintf("%s/%d", topic, partition); name != chain {
+		if name := fmt.Sprintf("%s/%d", l.Topic, l.Partition); name != chain {
 			chain, end = name, [32]byte{}
 		}
 		if previous != string(end[:]) {
-			return rows, fmt.Errorf("%s offset %d: a row before it is missing: %w", chain, offset, ErrChain)
+			return fmt.Errorf("%s offset %d: a row before it is missing: %w", chain, l.Offset, ErrChain)
 		}
-		end = link(end, topic, partition, offset, []byte(key), []byte(value))
+		end = link(end, l.Topic, l.Partition, l.Offset, []byte(l.Key), []byte(l.Value))
 		if hash != string(end[:]) {
-			return rows, fmt.Errorf("%s offset %d: its text does not give its hash: %w", chain, offset, ErrChain)
+			return fmt.Errorf("%s offset %d: its text does not give its hash: %w", chain, l.Offset, ErrChain)
 		}
-		rows++
+		l.Hash = end
+		if err := each(l); err != nil {
+			return err
+		}
 	}
-	return rows, result.Err()
+	return result.Err()
+}
+
+// VerifyChains recomputes every chain of audit_log and counts the rows proven; it fails as Chains does.
+func VerifyChains(ctx context.Context, conn *store.DB) (rows uint64, err error) {
+	err = Chains(ctx, conn, func(Link) error { rows++; return nil })
+	return rows, err
 }
 
 // History is a batch of records of one partition of one topic, on its way to the tables.
