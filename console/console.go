@@ -40,6 +40,7 @@ type Deps struct {
 	Policies   rules.Policies
 	Control    rules.Control
 	Exceptions rules.Exceptions
+	Clouds     rules.Clouds
 	Names      read.Names
 	// DataDir gets a socket that only this user may open, through which `leastwise link` asks for links. Empty: none.
 	DataDir string
@@ -166,7 +167,7 @@ func (c *Console) assemble(addr net.Addr, encrypted bool) (http.Handler, []func(
 		Loopback: c.local(), OIDC: c.oidc})
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", api.New(api.Deps{Fleet: known, Read: reader, Ledger: written, Policies: c.deps.Policies, Exceptions: c.deps.Exceptions,
-		Names: c.deps.Names, Hub: hub, Guard: guard, Log: env.Log, Now: env.Now, Version: daemon.Version, Demo: c.deps.Demo, Settings: c.deps.Settings}))
+		Clouds: c.deps.Clouds, Names: c.deps.Names, Hub: hub, Guard: guard, Log: env.Log, Now: env.Now, Version: daemon.Version, Demo: c.deps.Demo, Settings: c.deps.Settings}))
 	mux.Handle("/", web.Handler(web.Built()))
 	within := func(run func(context.Context) error) func(context.Context) error {
 		return func(ctx context.Context) error {

@@ -122,6 +122,7 @@ func (s *snapshot) build(ctx context.Context) (*Set, error) {
 	if set.compiler, err = compile(modules, schemas); err != nil {
 		return nil, err
 	}
+	set.texts = textsOf(s.bundle, rego)
 	set.revision = set.hash(s, rego)
 	return set, set.prepare(ctx)
 }

@@ -19,6 +19,7 @@ type Set struct {
 	custom   []customPolicy
 	// overridden: the bundle is not the embedded one, so what it makes of unknown values is its own affair.
 	overridden bool
+	texts      []Text
 	compiler   *ast.Compiler
 	data       any // the policies as data.leastwise.policies
 	txn        storage.Transaction

@@ -38,6 +38,7 @@ type Deps struct {
 	Ledger     *ledger.Ledger
 	Policies   rules.Policies
 	Exceptions rules.Exceptions
+	Clouds     rules.Clouds
 	Names      read.Names
 	Hub        *live.Hub
 	Guard      *signin.Guard
@@ -56,6 +57,7 @@ type server struct {
 	Deps
 	boot string
 	held byNode
+	past pasts
 }
 
 // asked bounds one answer.
@@ -288,7 +290,28 @@ func (s *server) view(ctx context.Context) *view.View {
 		}
 		return covered[e.Id]
 	}
+	v.Approval = func(it *fleet.Item) (by, why string) {
+		by = s.Ledger.ApprovedBy(it.Ladder.GetLadderId())
+		return by, s.mayNotApprove(ctx, it, by)
+	}
 	return v
+}
+
+// mayNotApprove says why who asks may not let a ladder pass; empty: they may. Who answers for a credential does not decide
+// on its revocation: the policy asks for somebody else's word.
+func (s *server) mayNotApprove(ctx context.Context, it *fleet.Item, by string) string {
+	p := person(ctx)
+	switch {
+	case by != "":
+		return "It is approved already."
+	case !view.Revocable(it.Ladder):
+		return "There is no revocation to come."
+	case !p.Is(signin.Approver, signin.Security):
+		return "One needs the role approver or security."
+	case it.Owner != "" && slices.Contains(p.Owners, it.Owner):
+		return "You answer for it: somebody else has to approve."
+	}
+	return ""
 }
 
 // exception as the contract tells it to who asks.

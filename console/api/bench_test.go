@@ -89,6 +89,9 @@ type ruling struct {
 
 	mu  sync.Mutex
 	set rules.Settings
+	// metrics of the one policy, where a test wants others than its own.
+	metrics  []rules.Metric
+	approved map[string]string
 }
 
 func (r *ruling) Apply(m stream.Message) error {
@@ -104,7 +107,23 @@ func (r *ruling) Apply(m stream.Message) error {
 	case pb.Control_KILL_SWITCH:
 		r.set.Killed, r.set.By, r.set.Why, r.set.At = c.Value == "on", c.SetBy, c.Reason, c.SetAt.AsTime()
 	}
+	if c.Setting == pb.Control_APPROVE {
+		if r.approved == nil {
+			r.approved = map[string]string{}
+		}
+		r.approved[c.Value] = c.SetBy
+	}
 	return nil
+}
+
+func (r *ruling) ApproveLadder(ctx context.Context, ladder string, who rules.Who, reason string) error {
+	return r.put(ctx, "approve/"+ladder, &pb.Control{Setting: pb.Control_APPROVE, Value: ladder, SetBy: who.Name, Reason: reason})
+}
+
+func (r *ruling) ApprovedBy(ladder string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.approved[ladder]
 }
 
 func (r *ruling) Now() rules.Settings {
@@ -205,7 +224,14 @@ func (r *ruling) Valid(e *pb.Exception, now time.Time) bool {
 	return e.ApprovedAt.IsValid() && e.RevokedAt == nil && e.Until.AsTime().After(now)
 }
 
+func (r *ruling) Rego() []rules.Text {
+	return []rules.Text{{File: "decision.rego", Source: "package leastwise"}}
+}
+
 func (r *ruling) All() ([]rules.Policy, string) {
+	if r.metrics != nil {
+		return []rules.Policy{{ID: "long-lived", Title: "Lives too long", Severity: "high", Mode: "enforce", MatchAll: true, Metrics: r.metrics, Line: 3}}, "r2"
+	}
 	return []rules.Policy{{ID: "long-lived", Title: "Lives too long", Severity: "high", Mode: "enforce",
 		Metrics: []rules.Metric{{Name: "lifetime", Source: "any", Condition: "greater_than", Text: "1h", Unit: "seconds", Value: 3600}}}}, "r1"
 }

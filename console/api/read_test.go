@@ -263,6 +263,9 @@ func TestTheFeedHoldsEveryColumnWhereItsHeaderSays(t *testing.T) {
 	if u32("owner", 0) != math.MaxUint32 || header.Dictionaries["owner"][u32("owner", 1)] != "sre" || header.Dictionaries["policy"][u32("worst_policy", 0)] != "long-lived" {
 		t.Error("a name is wrong")
 	}
+	if u32("policies_at", 0) != 0 || u32("policies_at", 1) != 1 || u32("policies_at", 2) != 1 || header.Dictionaries["policy"][u32("policies", 0)] != "long-lived" {
+		t.Error("the policies that it stands past are wrong")
+	}
 	keys := at("keys")
 	if got := string(keys[u32("key_at", 0):u32("key_at", 1)]); got != "vault/default/token/ä" {
 		t.Errorf("the first key is %q", got)

@@ -13,7 +13,6 @@ import (
 
 	"github.com/leastwise/leastwise/console/contract"
 	"github.com/leastwise/leastwise/console/fleet"
-	"github.com/leastwise/leastwise/console/read"
 	"github.com/leastwise/leastwise/console/rules"
 	"github.com/leastwise/leastwise/console/signin"
 	"github.com/leastwise/leastwise/console/view"
@@ -52,9 +51,10 @@ func (s *server) reads(api huma.API) {
 		})
 	huma.Register(api, operation("credential-scope", http.MethodGet, "/v1/credential/scope", "What it may do, and did"),
 		func(ctx context.Context, in *Keyed) (*answer[contract.Scope], error) {
-			scope, err := s.Read.Scope(ctx, in.Key)
+			scope, err := s.Read.Scope(ctx, in.Key, s.Clouds)
 			return give(scope), s.problem(err)
 		})
+	huma.Register(api, operation("credential-limits", http.MethodGet, "/v1/credential/limits", "What policies allow it, and how it stood to that", 404), s.limits)
 	huma.Register(api, operation("identity", http.MethodGet, "/v1/identity", "One identity with its graph, now or as of a past day", 404),
 		func(ctx context.Context, in *struct {
 			Name string `query:"name" required:"true" minLength:"1" maxLength:"4000"`
@@ -197,7 +197,7 @@ func (s *server) violators() map[string]uint64 {
 }
 
 func (s *server) policy(p *rules.Policy, revision string, violators uint64) contract.Policy {
-	out := contract.Policy{ID: p.ID, Title: p.Title, Rationale: p.Rationale, Severity: p.Severity, Mode: p.Mode, Metrics: []contract.Metric{},
+	out := contract.Policy{ID: p.ID, Title: p.Title, Rationale: p.Rationale, Severity: p.Severity, Mode: p.Mode, Match: view.Match(p), Metrics: []contract.Metric{},
 		Violators: violators, Trend: []contract.Count{}, Revision: revision}
 	if p.Grace != nil {
 		seconds := p.Grace.Seconds()
@@ -224,7 +224,10 @@ func (s *server) policyDetail(ctx context.Context, in *Named) (*answer[contract.
 	if err != nil {
 		return nil, err
 	}
-	out := contract.PolicyDetail{YAML: p.YAML, File: p.File, Rego: maybe(p.Rego), Owners: []contract.OwnerCount{}}
+	out := contract.PolicyDetail{YAML: p.YAML, File: p.File, Line: p.Line, Rego: []contract.RegoFile{}, Owners: []contract.OwnerCount{}}
+	for _, text := range s.Policies.Rego() {
+		out.Rego = append(out.Rego, contract.RegoFile{File: text.File, Text: text.Source})
+	}
 	at := map[string]int{}
 	total := uint64(0)
 	now := s.Now().UnixNano()
@@ -245,29 +248,6 @@ func (s *server) policyDetail(ctx context.Context, in *Named) (*answer[contract.
 		out.Trend = trend
 	}
 	return give(out), nil
-}
-
-func (s *server) whatIf(ctx context.Context, in *struct {
-	Named
-	Metric    string `query:"metric" required:"true" minLength:"1" maxLength:"100"`
-	Threshold string `query:"threshold" required:"true" minLength:"1" maxLength:"100" doc:"As a policy writes it: 2h, 80%, 5"`
-}) (*answer[contract.WhatIf], error) {
-	p, _, err := s.find(in.ID)
-	if err != nil {
-		return nil, err
-	}
-	var facts map[string]read.Facts
-	if p.ByLabels {
-		if facts, err = s.Read.Facts(ctx); err != nil {
-			return nil, s.problem(err)
-		}
-	}
-	out, err := s.view(ctx).WhatIf(p, in.Metric, in.Threshold, func(it *fleet.Item) rules.Subject {
-		f := facts[it.Key]
-		return rules.Subject{Credential: it.Key, Type: it.Type, Source: it.Source, Principal: it.Principal, Agent: it.Agent, Owner: it.Owner,
-			Labels: f.Labels, Policies: f.Policies}
-	})
-	return give(out), s.problem(err)
 }
 
 // feed keeps the last picture of each state for a while: many look at the same.

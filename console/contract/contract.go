@@ -144,6 +144,42 @@ type CredentialDetail struct {
 	UsesByHour    []HourOfUse       `json:"uses_by_hour" doc:"Newest 14 days"`
 }
 
+// Limits are what policies allow a credential, and how it stood to that.
+type Limits struct {
+	Limits   []Limit    `json:"limits" doc:"Thresholds of the policies that apply to it"`
+	Measured []Measured `json:"measured" doc:"What policies measure of it, at the end of each of the last days and now"`
+}
+
+// Limit is one threshold of a policy that applies to a credential.
+type Limit struct {
+	Policy    string   `json:"policy"`
+	Title     string   `json:"title"`
+	Severity  string   `json:"severity"`
+	Mode      string   `json:"mode"`
+	Match     string   `json:"match" enum:"any,all" doc:"all: it objects only when all its conditions hold"`
+	Metric    string   `json:"metric"`
+	Condition string   `json:"condition"`
+	Threshold string   `json:"threshold"`
+	Value     float64  `json:"value" doc:"The threshold as a number, in seconds where it is a time"`
+	Unit      string   `json:"unit" enum:"seconds,count,share,ratio,flag"`
+	Now       *float64 `json:"now" doc:"What is measured now; null: unknown, or without end"`
+	Endless   bool     `json:"endless" doc:"What is measured has no end"`
+	Past      *bool    `json:"past" doc:"Whether the condition holds now; null: unknown"`
+}
+
+// Measured is one metric of a credential at the end of each day, and now.
+type Measured struct {
+	Metric string  `json:"metric"`
+	Unit   string  `json:"unit" enum:"seconds,count,share,ratio,flag"`
+	Points []Point `json:"points"`
+}
+
+// Point is a value at a time.
+type Point struct {
+	At    time.Time `json:"at"`
+	Value *float64  `json:"value" doc:"null: unknown, or it was not there"`
+}
+
 // Event is one thing that happened to a credential.
 type Event struct {
 	ID            string            `json:"id"`
@@ -204,13 +240,18 @@ type Proposal struct {
 
 // LadderState is where a credential stands on the way to its revocation.
 type LadderState struct {
-	State   string     `json:"state"`
-	Label   string     `json:"label" doc:"The state in words"`
-	Since   time.Time  `json:"since"`
-	Next    *string    `json:"next"`
-	NextAt  *time.Time `json:"next_at"`
-	Waiting *string    `json:"waiting"`
-	Mode    string     `json:"mode"`
+	ID            string     `json:"id" doc:"What an approval names"`
+	State         string     `json:"state"`
+	Label         string     `json:"label" doc:"The state in words"`
+	Since         time.Time  `json:"since"`
+	Next          *string    `json:"next"`
+	NextAt        *time.Time `json:"next_at"`
+	Waiting       *string    `json:"waiting"`
+	Mode          string     `json:"mode"`
+	NeedsApproval bool       `json:"needs_approval" doc:"Its policy asks for a person's word before anything is revoked"`
+	ApprovedBy    *string    `json:"approved_by"`
+	MayApprove    bool       `json:"may_approve" doc:"For who asks"`
+	WhyNot        *string    `json:"why_not" doc:"Why who asks may not approve"`
 }
 
 // LadderStep is one entry of the journal.

@@ -25,6 +25,7 @@ type Policy struct {
 	Severity     string   `json:"severity"`
 	Mode         string   `json:"mode"`
 	GraceSeconds *float64 `json:"grace_seconds"`
+	Match        string   `json:"match" enum:"any,all" doc:"any: one condition is enough; all: it objects only when all hold"`
 	Metrics      []Metric `json:"metrics"`
 	Violators    uint64   `json:"violators"`
 	Trend        []Count  `json:"trend"`
@@ -42,19 +43,48 @@ type PolicyDetail struct {
 	Policy
 	YAML   string       `json:"yaml"`
 	File   string       `json:"file"`
-	Rego   *string      `json:"rego"`
+	Line   int          `json:"line" doc:"Where in the file it begins; 0: unknown"`
+	Rego   []RegoFile   `json:"rego" doc:"What decides"`
 	Owners []OwnerCount `json:"owners"`
 }
 
-// WhatIf tells who would stand past a policy if one threshold were another, by today's measures.
+// RegoFile is one file of the Rego that decides.
+type RegoFile struct {
+	File string `json:"file"`
+	Text string `json:"text"`
+}
+
+// WhatIf tells who would stand past a policy if one threshold were another: now, and on each of the last days as far as
+// ClickHouse still knows.
 type WhatIf struct {
-	Metric      string       `json:"metric"`
-	Threshold   string       `json:"threshold"`
-	Now         uint64       `json:"now"`
-	Then        uint64       `json:"then"`
-	Unknown     uint64       `json:"unknown"`
-	WouldFall   []Credential `json:"would_fall"`
-	WouldBeFree []Credential `json:"would_be_free"`
+	Metric      string   `json:"metric"`
+	Threshold   string   `json:"threshold"`
+	Now         uint64   `json:"now"`
+	Then        uint64   `json:"then"`
+	Unknown     uint64   `json:"unknown"`
+	Days        []Day    `json:"days" doc:"Oldest first; the last is now"`
+	NoDays      *string  `json:"no_days" doc:"Why there are none"`
+	EverNow     uint64   `json:"ever_now" doc:"Credentials past it on some of the days, with the threshold in force"`
+	EverThen    uint64   `json:"ever_then" doc:"The same, with the other threshold"`
+	WouldFall   []Fallen `json:"would_fall"`
+	WouldBeFree []Fallen `json:"would_be_free"`
+}
+
+// Day is how many would have stood past a policy at the end of a day.
+type Day struct {
+	At      time.Time `json:"at"`
+	InForce uint64    `json:"in_force" doc:"With the threshold in force"`
+	Then    uint64    `json:"then" doc:"With the other threshold"`
+	Unknown uint64    `json:"unknown" doc:"Of which it can not be told with the other threshold"`
+	Alive   uint64    `json:"alive" doc:"That the policy applies to"`
+}
+
+// Fallen is a credential that another threshold changes something for.
+type Fallen struct {
+	Credential
+	DaysPast    uint64 `json:"days_past" doc:"On how many of the days it would have stood past the policy"`
+	DaysUnknown uint64 `json:"days_unknown"`
+	DaysAlive   uint64 `json:"days_alive" doc:"On how many of them it was there"`
 }
 
 // Finding is something that a source noticed to be wrong.

@@ -135,6 +135,9 @@ func told(topic string, value []byte) (who *string, what string) {
 			break
 		}
 		what = "set " + strings.ToLower(strings.ReplaceAll(c.Setting.String(), "_", " ")) + " to " + c.Value
+		if c.Setting == pb.Control_APPROVE {
+			what = "approved the revocation of ladder " + c.Value
+		}
 		if c.Reason != "" {
 			what += ": " + c.Reason
 		}

@@ -1,15 +1,15 @@
 package read
 
 import (
+	"cmp"
 	"context"
-	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/leastwise/leastwise/console/contract"
+	"github.com/leastwise/leastwise/console/rules"
 	"github.com/leastwise/leastwise/console/view"
 	"github.com/leastwise/leastwise/internal/store"
 	"github.com/leastwise/leastwise/schemas"
@@ -240,6 +240,14 @@ func (r *Reader) Facts(ctx context.Context) (map[string]Facts, error) {
 	return out, err
 }
 
+// FactsOf one credential.
+func (r *Reader) FactsOf(ctx context.Context, key string) (f Facts, err error) {
+	err = r.each(ctx, "labels", `SELECT labels, policies FROM credentials FINAL WHERE credential = ?`, []any{key}, func(rows store.Rows) error {
+		return rows.Scan(&f.Labels, &f.Policies)
+	})
+	return f, err
+}
+
 // weights of Vault's capabilities, and the levels of access that they are.
 var capabilities = map[string]struct {
 	level  string
@@ -252,15 +260,16 @@ var capabilities = map[string]struct {
 const manyPermissions = 2000
 
 // Scope is what a credential may do, and what it did.
-func (r *Reader) Scope(ctx context.Context, key string) (contract.Scope, error) {
+func (r *Reader) Scope(ctx context.Context, key string, clouds rules.Clouds) (contract.Scope, error) {
 	out := contract.Scope{Permissions: []contract.Permission{}, Denied: []contract.Refused{}}
 	state := &pb.CredentialState{}
-	var source, instance, principal string
+	var source, principal string
 	var policies []string
+	var labels map[string]string
 	found := false
-	err := r.each(ctx, "scope", `SELECT scope_known, blob, source, instance, policies, principal FROM credentials FINAL WHERE credential = ?`, []any{key}, func(rows store.Rows) error {
+	err := r.each(ctx, "scope", `SELECT scope_known, blob, source, policies, principal, labels FROM credentials FINAL WHERE credential = ?`, []any{key}, func(rows store.Rows) error {
 		var blob string
-		if err := rows.Scan(&out.Known, &blob, &source, &instance, &policies, &principal); err != nil {
+		if err := rows.Scan(&out.Known, &blob, &source, &policies, &principal, &labels); err != nil {
 			return err
 		}
 		found = true
@@ -279,7 +288,7 @@ func (r *Reader) Scope(ctx context.Context, key string) (contract.Scope, error) 
 	if source == "vault" {
 		err = r.vaultScope(ctx, key, state, &out)
 	} else {
-		err = r.cloudScope(ctx, source, instance, policies, &out)
+		err = r.cloudScope(ctx, key, principal, policies, labels, state, clouds, &out)
 	}
 	if err != nil {
 		return out, err
@@ -373,46 +382,49 @@ func matches(pattern, path string) bool {
 	return len(want) == len(have)
 }
 
-// cloudScope lists statements as they are written; what their patterns come to, the weight of the credential's row says.
-func (r *Reader) cloudScope(ctx context.Context, source, instance string, policies []string, out *contract.Scope) error {
-	if len(policies) == 0 {
-		return nil
+// cloudScope expands what a cloud's policies grant, as its measure does.
+func (r *Reader) cloudScope(ctx context.Context, key, principal string, policies []string, labels map[string]string, state *pb.CredentialState,
+	clouds rules.Clouds, out *contract.Scope) error {
+	of, err := schemas.ParseKey(key)
+	if err != nil || clouds == nil {
+		return nil // nothing is granted to what has no issuer
 	}
-	ids := make([]string, 0, 2*len(policies))
-	for _, p := range policies {
-		ids = append(ids, p, source+"/"+instance+"/policy/"+p)
-	}
-	rows := map[string]*contract.Permission{}
-	err := r.each(ctx, "grants", `SELECT id, body FROM grants FINAL WHERE id IN (?) AND NOT deleted`, []any{ids}, func(result store.Rows) error {
-		var id, body string
-		if err := result.Scan(&id, &body); err != nil {
+	var grants []*pb.Grant
+	err = r.each(ctx, "grants", `SELECT body FROM grants FINAL WHERE startsWith(id, ?)`, []any{of.System + "/" + of.Instance + "/"}, func(rows store.Rows) error {
+		var body string
+		if err := rows.Scan(&body); err != nil {
 			return err
 		}
 		g := &pb.Grant{}
 		if err := g.UnmarshalVT([]byte(body)); err != nil {
-			return fmt.Errorf("grant %s: %w", id, err)
+			return err
 		}
-		for _, rule := range g.Rules {
-			if rule.Deny {
-				continue
-			}
-			on := strings.Join(rule.Resources, ", ")
-			for _, action := range rule.Actions {
-				name := action
-				if on != "" && on != "*" {
-					name += " on " + on
-				}
-				rows[name] = &contract.Permission{Permission: name, Level: "unknown", Conditional: rule.Conditional, GrantedBy: id}
-			}
-		}
+		grants = append(grants, g)
 		return nil
 	})
-	for _, name := range slices.Sorted(maps.Keys(rows)) {
-		if len(out.Permissions) == manyPermissions {
-			out.Truncated = true
-			break
-		}
-		out.Permissions = append(out.Permissions, *rows[name])
+	if err != nil {
+		return err
 	}
-	return err
+	granted, missing := clouds.Granted(grants, rules.Holder{Credential: key, Principal: principal, Policies: policies, Labels: labels, Used: state.Used, UsedComplete: !state.UsedTruncated})
+	if !out.Known && missing != "" {
+		out.WhyUnknown = text(missing + ".")
+	}
+	for _, p := range granted {
+		one := contract.Permission{Permission: p.Name, Level: p.Level, Weight: p.Weight, Conditional: p.Conditional, GrantedBy: strings.Join(p.By, ", "),
+			Uses: p.Uses, LastUsedAt: maybe(p.LastAt)}
+		if used := p.Uses > 0; used || !state.UsedTruncated {
+			one.Used = &used
+		}
+		out.Permissions = append(out.Permissions, one)
+	}
+	slices.SortFunc(out.Permissions, func(a, b contract.Permission) int {
+		if c := cmp.Compare(b.Weight, a.Weight); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Permission, b.Permission)
+	})
+	if len(out.Permissions) > manyPermissions {
+		out.Permissions, out.Truncated = out.Permissions[:manyPermissions], true
+	}
+	return nil
 }

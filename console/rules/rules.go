@@ -43,11 +43,15 @@ type Policy struct {
 	Grace                                *time.Duration
 	MatchAll                             bool
 	Metrics                              []Metric
-	// File and YAML are where and how it is written; Rego is its text where it is written in Rego.
-	File, YAML, Rego string
+	// File, Line and YAML are where and how it is written.
+	File, YAML string
+	Line       int
 	// ByLabels: whether it applies depends on more than type, source, principal and owner.
 	ByLabels bool
 }
+
+// Text is one file of Rego.
+type Text struct{ File, Source string }
 
 // Subject is what decides whether a policy applies to a credential.
 type Subject struct {
@@ -63,6 +67,8 @@ type Policies interface {
 	Applying(s Subject) []string
 	// Parse reads a threshold of a metric as a policy writes it.
 	Parse(metric, text string) (float64, error)
+	// Rego is what decides: the bundle's files, and those of policies that are written in Rego.
+	Rego() []Text
 	// Expected is how often an hour an agent is expected to use its credentials; 0: nobody said.
 	Expected(agent string) float64
 }
@@ -85,6 +91,37 @@ type Control interface {
 	Now() Settings
 	Kill(ctx context.Context, on bool, who Who, reason string) error
 	SetMode(ctx context.Context, mode string, who Who, reason string) error
+	// ApproveLadder lets one ladder pass whose policy asks for a person's word; ApprovedBy names who did, empty: nobody.
+	ApproveLadder(ctx context.Context, ladder string, who Who, reason string) error
+	ApprovedBy(ladder string) string
+}
+
+// Holder is a cloud's credential, as the question what it may do needs it.
+type Holder struct {
+	Credential, Principal string
+	Policies              []string
+	Labels                map[string]string
+	Used                  []*pb.PermissionUse
+	// UsedComplete: all that it used is among Used.
+	UsedComplete bool
+}
+
+// Permission is one that a cloud's credential is granted.
+type Permission struct {
+	Name, Level string
+	Weight      float64
+	Conditional bool
+	// By are the names of what it is granted through.
+	By []string
+	// Uses and the time of the last, in unix nanoseconds.
+	Uses   uint64
+	LastAt int64
+}
+
+// Clouds expands what the policies and roles of clouds grant, as docs/scope.md has it.
+type Clouds interface {
+	// Granted by an issuer's grants. missing says what is not known of it; empty: all is.
+	Granted(grants []*pb.Grant, h Holder) (permissions []Permission, missing string)
 }
 
 // Exceptions are the enforcer's rules of who may ask, approve and end. They do not need ClickHouse. Each returns when its

@@ -70,7 +70,7 @@ func (v *View) duty(it *fleet.Item) contract.Duty {
 	d := contract.Duty{Credential: it.Key, Agent: text(it.Agent), Owner: text(it.Owner), Severity: told.Severity,
 		Title: title(worst.Metric, worst.Condition), Why: told.Title, WhatHappens: "Nothing happens by itself.", Action: action(it, worst)}
 	if l := it.Ladder; !LadderOver(l) {
-		d.Ladder = ladder(l)
+		d.Ladder = v.Ladder(it)
 		switch {
 		case d.Ladder.NextAt != nil && l.State != pb.LadderState_RETRYING:
 			d.By, d.WhatHappens = d.Ladder.NextAt, "It is revoked then."
@@ -79,6 +79,11 @@ func (v *View) duty(it *fleet.Item) contract.Duty {
 			} else if n > 1 {
 				d.WhatHappens = "It is revoked then, and " + number(n) + " credentials made with it end too."
 			}
+			if d.Ladder.NeedsApproval && d.Ladder.ApprovedBy == nil {
+				d.WhatHappens = strings.TrimSuffix(d.WhatHappens, ".") + ", if somebody has approved it by then."
+			}
+		case l.State == pb.LadderState_HELD && awaited(l):
+			d.WhatHappens = "It is revoked as soon as somebody approves it."
 		case l.State == pb.LadderState_HELD:
 			d.WhatHappens = "It is revoked as soon as nothing holds that back (" + l.Waiting + ")."
 		case l.State == pb.LadderState_REVOKE_INTENDED, l.State == pb.LadderState_RETRYING:

@@ -21,13 +21,14 @@ func (v *View) Feed(state string) []byte {
 			items = append(items, it)
 		}
 	}
-	n, letters := len(items), 0
+	n, letters, violations := len(items), 0, 0
 	for _, it := range items {
 		letters += len(valid(it.Key))
+		violations += len(it.Decision.GetViolations())
 	}
-	f := newFeed(n, letters)
+	f := newFeed(n, letters, violations)
 	f.header.AsOf, f.header.Now, f.header.Count, f.header.Total = v.NewestAt(), v.Now.UTC(), n, n
-	end := 0
+	end, past := 0, 0
 	for i, it := range items { // one credential after another: each is far from the next in memory
 		f.f64("issued_at", i, millis(it.IssuedAt))
 		if it.NeverExpires && it.ExpiresAt == 0 {
@@ -57,6 +58,11 @@ func (v *View) Feed(state string) []byte {
 			worst = w.PolicyId
 		}
 		f.name("worst_policy", "policy", i, worst)
+		for _, violated := range it.Decision.GetViolations() {
+			f.name("policies", "policy", past, violated.PolicyId)
+			past++
+		}
+		f.u32("policies_at", i+1, uint32(past))
 		end += copy(f.data[f.at["keys"]+end:], valid(it.Key))
 		f.u32("key_at", i+1, uint32(end))
 	}
@@ -121,8 +127,8 @@ type feed struct {
 	data  []byte
 }
 
-// newFeed makes room for n credentials whose keys have that many bytes. Each column begins where it can be viewed in place.
-func newFeed(n, letters int) *feed {
+// newFeed makes room for n credentials whose keys have that many bytes, and which stand past policies that often. Each column begins where it can be viewed in place.
+func newFeed(n, letters, violations int) *feed {
 	f := &feed{at: map[string]int{}, names: map[string]*dictionary{}}
 	size := 0
 	add := func(kind string, width, length int, names ...string) {
@@ -138,6 +144,8 @@ func newFeed(n, letters int) *feed {
 	add("u32", 4, n, "attempts", "uses_24h")
 	add("u8", 1, n, "state", "severity")
 	add("u32", 4, n, "owner", "source", "agent", "type", "worst_policy")
+	add("u32", 4, n+1, "policies_at")
+	add("u32", 4, violations, "policies")
 	add("u32", 4, n+1, "key_at")
 	add("u8", 1, letters, "keys")
 	f.data = make([]byte, size)

@@ -16,6 +16,10 @@ type View struct {
 	Policies rules.Policies
 	// Excepted finds the exception in force that covers a violation of the credential, if any; may be nil.
 	Excepted func(it *fleet.Item, policy string) *contract.Exception
+	// Approval says who approved a ladder, and why who asks may not; may be nil.
+	Approval func(it *fleet.Item) (by, why string)
+	// Told gives measures of now that the fleet in memory does not hold; may be nil.
+	Told func(credential, metric string) (float64, bool)
 }
 
 const day = 24 * time.Hour
@@ -101,7 +105,7 @@ func (v *View) Credential(it *fleet.Item) contract.Credential {
 		SystemOfRecord: text(it.System), Principal: text(it.Principal), IssuedAt: fleet.Time(it.IssuedAt), ExpiresAt: fleet.Time(it.ExpiresAt),
 		RevokedAt: fleet.Time(it.RevokedAt), RevokedHow: text(it.RevokedHow), FirstSeenAt: fleet.Time(it.FirstSeenAt),
 		LastSeenAt: fleet.Time(it.LastSeenAt), LastUsedAt: fleet.Time(it.LastUsedAt), LastDeniedAt: fleet.Time(it.LastDeniedAt),
-		Violations: []contract.Violation{}, Deviation: it.Deviation, Severity: severity(it.Severity), Ladder: ladder(it.Ladder)}
+		Violations: []contract.Violation{}, Deviation: it.Deviation, Severity: severity(it.Severity), Ladder: v.Ladder(it)}
 	if it.Decision != nil {
 		for _, violated := range it.Decision.Violations {
 			c.Violations = append(c.Violations, violation(violated))
@@ -161,7 +165,7 @@ func (v *View) Enforcement() contract.Enforcement {
 		if LadderOver(l) {
 			continue
 		}
-		state := ladder(l)
+		state := v.Ladder(it)
 		if !acted(l) {
 			out.Running = append(out.Running, contract.Running{Credential: it.Key, Agent: text(it.Agent), Owner: text(it.Owner), Ladder: *state, Policies: policies})
 		}

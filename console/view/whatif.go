@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/leastwise/leastwise/console/contract"
 	"github.com/leastwise/leastwise/console/fleet"
 	"github.com/leastwise/leastwise/console/rules"
 )
 
-// value of a metric by today's measures; false where it is not known.
-func (v *View) value(it *fleet.Item, metric string) (float64, bool) {
+// Value of a metric by today's measures; false where it is not known.
+func (v *View) Value(it *fleet.Item, metric string) (float64, bool) {
 	m := v.Measures(it)
 	known := func(p *float64) (float64, bool) {
 		if p == nil {
@@ -65,7 +66,10 @@ func (v *View) value(it *fleet.Item, metric string) (float64, bool) {
 	case "usage_contradiction":
 		return yes(it.Contradiction)
 	}
-	return 0, false // novelty, rotation_age: ClickHouse does not tell them
+	if v.Told != nil {
+		return v.Told(it.Key, metric)
+	}
+	return 0, false
 }
 
 func holds(condition string, value, threshold float64) bool {
@@ -86,17 +90,17 @@ func holds(condition string, value, threshold float64) bool {
 	return false
 }
 
-// judge tells whether a credential stands past a policy; unknown where that hangs on a value that is not known.
-func (v *View) judge(it *fleet.Item, p *rules.Policy, thresholds []float64) (past, unknown bool) {
+// judge tells whether a credential of a source stands past a policy; unknown where that hangs on a value that is not known.
+func judge(source string, p *rules.Policy, thresholds []float64, of func(metric int) (float64, bool)) (past, unknown bool) {
 	asked := 0
 	all := true
 	for i, m := range p.Metrics {
-		if m.Sources != nil && !slices.Contains(m.Sources, it.Source) {
+		if m.Sources != nil && !slices.Contains(m.Sources, source) {
 			all = false // a policy that needs a metric of another source does not apply
 			continue
 		}
 		asked++
-		value, known := v.value(it, m.Name)
+		value, known := of(i)
 		switch {
 		case !known:
 			unknown = true
@@ -120,44 +124,135 @@ func (v *View) judge(it *fleet.Item, p *rules.Policy, thresholds []float64) (pas
 	return false, unknown
 }
 
+// Happened is what is known of one credential's last days.
+type Happened struct {
+	Key, Source string
+	// Alive tells whether it was there at the end of a day, Value what a metric of the policy, by its index, was then.
+	Alive func(day int) bool
+	Value func(metric, day int) (float64, bool)
+}
+
+// History of those that a policy applies to. The last of At is now.
+type History struct {
+	At    []time.Time
+	Items []Happened
+	// Missing is why there is none; empty: there is.
+	Missing string
+}
+
+// many is how many credentials a list of what-if names.
+const many = 200
+
+// span sums up a credential's days.
+type span struct{ past, unknown, alive uint64 }
+
 // WhatIf moves one threshold of a policy. subject fills in what a policy needs to know of whom it applies to.
-func (v *View) WhatIf(p *rules.Policy, metric, threshold string, subject func(*fleet.Item) rules.Subject) (contract.WhatIf, error) {
-	out := contract.WhatIf{Metric: metric, Threshold: threshold, WouldFall: []contract.Credential{}, WouldBeFree: []contract.Credential{}}
-	at := slices.IndexFunc(p.Metrics, func(m rules.Metric) bool { return m.Name == metric })
-	if at < 0 {
-		return out, fmt.Errorf("%w: policy %s has no metric %q", rules.ErrRefused, p.ID, metric)
-	}
-	moved, err := v.Policies.Parse(metric, threshold)
+func (v *View) WhatIf(p *rules.Policy, metric, threshold string, subject func(*fleet.Item) rules.Subject, history History) (contract.WhatIf, error) {
+	out := contract.WhatIf{Metric: metric, Threshold: threshold, Days: []contract.Day{}, WouldFall: []contract.Fallen{}, WouldBeFree: []contract.Fallen{}}
+	today, then, err := v.moved(p, metric, threshold)
 	if err != nil {
-		return out, fmt.Errorf("%w: threshold: %w", rules.ErrRefused, err)
+		return out, err
 	}
-	today := make([]float64, len(p.Metrics))
-	for i, m := range p.Metrics {
-		today[i] = m.Value
+	spans := v.days(p, today, then, history, &out)
+	fallen := func(it *fleet.Item) contract.Fallen {
+		s := spans[it.Key]
+		return contract.Fallen{Credential: v.Credential(it), DaysPast: s.past, DaysUnknown: s.unknown, DaysAlive: s.alive}
 	}
-	then := slices.Clone(today)
-	then[at] = moved
 	now := v.Now.UnixNano()
 	for _, it := range v.Sorted(fleet.ByDeviation) {
 		if it.Ended(now) || !slices.Contains(v.Policies.Applying(subject(it)), p.ID) {
 			continue
 		}
-		before, _ := v.judge(it, p, today)
-		after, unknown := v.judge(it, p, then)
+		of := func(m int) (float64, bool) { return v.Value(it, p.Metrics[m].Name) }
+		before, _ := judge(it.Source, p, today, of)
+		after, unknown := judge(it.Source, p, then, of)
 		if before {
 			out.Now++
 		}
 		switch {
 		case after:
 			out.Then++
-			if !before && len(out.WouldFall) < 200 {
-				out.WouldFall = append(out.WouldFall, v.Credential(it))
+			if !before && len(out.WouldFall) < many {
+				out.WouldFall = append(out.WouldFall, fallen(it))
 			}
 		case unknown:
 			out.Unknown++
-		case before && len(out.WouldBeFree) < 200:
-			out.WouldBeFree = append(out.WouldBeFree, v.Credential(it))
+		case before && len(out.WouldBeFree) < many:
+			out.WouldBeFree = append(out.WouldBeFree, fallen(it))
 		}
 	}
 	return out, nil
+}
+
+// moved gives a policy's thresholds, and the same with one moved.
+func (v *View) moved(p *rules.Policy, metric, threshold string) (today, then []float64, err error) {
+	at := slices.IndexFunc(p.Metrics, func(m rules.Metric) bool { return m.Name == metric })
+	if at < 0 {
+		return nil, nil, fmt.Errorf("%w: policy %s has no metric %q", rules.ErrRefused, p.ID, metric)
+	}
+	value, err := v.Policies.Parse(metric, threshold)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: threshold: %w", rules.ErrRefused, err)
+	}
+	today = make([]float64, len(p.Metrics))
+	for i, m := range p.Metrics {
+		today[i] = m.Value
+	}
+	then = slices.Clone(today)
+	then[at] = value
+	return today, then, nil
+}
+
+// days judges every credential on every day, with both thresholds. A day on which it can not be told counts as unknown,
+// never as within policy. Now is judged by the fleet's own measures.
+func (v *View) days(p *rules.Policy, today, then []float64, history History, out *contract.WhatIf) map[string]span {
+	spans := map[string]span{}
+	if history.Missing != "" {
+		out.NoDays = &history.Missing
+		return spans
+	}
+	for _, at := range history.At {
+		out.Days = append(out.Days, contract.Day{At: at})
+	}
+	last := len(history.At) - 1
+	for i := range history.Items {
+		h := &history.Items[i]
+		it := v.Get(h.Key)
+		var s span
+		ever := false
+		for day := range history.At {
+			if !h.Alive(day) {
+				continue
+			}
+			of := func(m int) (float64, bool) { return h.Value(m, day) }
+			if day == last && it != nil {
+				of = func(m int) (float64, bool) { return v.Value(it, p.Metrics[m].Name) }
+			}
+			before, _ := judge(h.Source, p, today, of)
+			after, unknown := judge(h.Source, p, then, of)
+			d := &out.Days[day]
+			d.Alive++
+			s.alive++
+			if before {
+				d.InForce++
+				ever = true
+			}
+			switch {
+			case after:
+				d.Then++
+				s.past++
+			case unknown:
+				d.Unknown++
+				s.unknown++
+			}
+		}
+		if ever {
+			out.EverNow++
+		}
+		if s.past > 0 {
+			out.EverThen++
+		}
+		spans[h.Key] = s
+	}
+	return spans
 }

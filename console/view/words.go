@@ -117,6 +117,9 @@ func label(l *pb.LadderState) string {
 	case pb.LadderState_REMINDED:
 		return "reminded, waiting until the grace period ends"
 	case pb.LadderState_HELD:
+		if awaited(l) {
+			return "held until somebody approves it"
+		}
 		if l.Waiting != "" {
 			return "held: " + l.Waiting
 		}
@@ -148,6 +151,11 @@ func label(l *pb.LadderState) string {
 	return "nothing is under way"
 }
 
+// awaited tells whether a person's word is all that is missing.
+func awaited(l *pb.LadderState) bool {
+	return strings.HasPrefix(l.Waiting, "approval:") && !strings.Contains(l.Waiting, ";")
+}
+
 // LadderOver tells whether nothing more follows by itself.
 func LadderOver(l *pb.LadderState) bool {
 	switch l.GetState() {
@@ -173,7 +181,7 @@ func ladder(l *pb.LadderState) *contract.LadderState {
 		return nil
 	}
 	out := &contract.LadderState{State: strings.ToLower(l.State.String()), Label: label(l), Since: l.At.AsTime().UTC(),
-		Waiting: text(l.Waiting), Mode: strings.ToLower(l.GetDecision().GetLadder().GetMode().String())}
+		ID: l.LadderId, NeedsApproval: NeedsApproval(l), Waiting: text(l.Waiting), Mode: strings.ToLower(l.GetDecision().GetLadder().GetMode().String())}
 	next := func(what string, at *time.Time) { out.Next, out.NextAt = &what, at }
 	switch l.State {
 	case pb.LadderState_VIOLATED:
@@ -195,6 +203,26 @@ func ladder(l *pb.LadderState) *contract.LadderState {
 			next("a narrower one is issued", nil)
 		}
 	}
+	return out
+}
+
+// NeedsApproval tells whether the ladder's policy asks for a person's word before anything is revoked.
+func NeedsApproval(l *pb.LadderState) bool {
+	return l.GetDecision().GetLadder().GetRequiresApproval() && l.GetDecision().GetLadder().GetRevoke()
+}
+
+// Revocable tells whether the ladder's revocation is still to come.
+func Revocable(l *pb.LadderState) bool { return l.GetLadderId() != "" && !LadderOver(l) && !acted(l) }
+
+// Ladder of a credential, and what who asks may do about it.
+func (v *View) Ladder(it *fleet.Item) *contract.LadderState {
+	out := ladder(it.Ladder)
+	if out == nil || !out.NeedsApproval || v.Approval == nil {
+		return out
+	}
+	by, why := v.Approval(it)
+	out.ApprovedBy, out.WhyNot = text(by), text(why)
+	out.MayApprove = by == "" && why == ""
 	return out
 }
 

@@ -49,7 +49,7 @@ func consoleOf(cfg *Config, env daemon.Env, engines *Engines, inForce *processor
 		every = 500 * time.Millisecond
 	}
 	c, err := console.New(cfg.Console, console.Deps{Env: env, Store: engines.Reader, Log: engines.Stream, Policies: &policiesOf{inForce: inForce},
-		Control: newSettings(engines.Stream, cfg.Enforcer, env.Now), Exceptions: exceptionsOf{engines.Stream, inForce, env.Now}, Names: namesOf{},
+		Control: newSettings(engines.Stream, cfg.Enforcer, env.Now), Exceptions: exceptionsOf{engines.Stream, inForce, env.Now}, Names: namesOf{}, Clouds: cloudsOf{},
 		DataDir: cfg.DataDir, User: name, Settings: settings, Demo: hooks.Demo, Every: every, Ready: hooks.Console})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", daemon.ErrConfig, err)
@@ -101,7 +101,7 @@ func (p *policiesOf) All() ([]rules.Policy, string) {
 }
 
 func policyOf(p rego.Policy) rules.Policy {
-	out := rules.Policy{ID: p.ID, Title: p.Description, Rationale: p.Rationale, Mode: p.Enforcement.Mode.String(), MatchAll: p.MatchAll, File: p.File,
+	out := rules.Policy{ID: p.ID, Title: p.Description, Rationale: p.Rationale, Mode: p.Enforcement.Mode.String(), MatchAll: p.MatchAll, File: p.File, Line: p.Line,
 		Severity: "info", YAML: documentAt(p.File, p.Line),
 		ByLabels: len(p.AppliesTo.Labels) > 0 || len(p.AppliesTo.Policies) > 0}
 	if len(p.Actions) > 0 {
@@ -205,6 +205,15 @@ func (p *policiesOf) Parse(metric, text string) (float64, error) {
 	return value, nil
 }
 
+// Rego implements rules.Policies.
+func (p *policiesOf) Rego() []rules.Text {
+	var out []rules.Text
+	for _, text := range p.inForce.Rules().Texts() {
+		out = append(out, rules.Text{File: text.File, Source: text.Source})
+	}
+	return out
+}
+
 func (p *policiesOf) Expected(agent string) float64 {
 	c := p.inForce.Catalog()
 	p.mu.Lock()
@@ -288,6 +297,16 @@ func (s *settings) SetMode(ctx context.Context, mode string, who rules.Who, reas
 	}
 	return s.took("mode", pb.Control_MODE, mode, who, reason)
 }
+
+// ApproveLadder implements rules.Control, as does ApprovedBy.
+func (s *settings) ApproveLadder(ctx context.Context, ladder string, who rules.Who, reason string) error {
+	if err := control.ApproveLadder(ctx, s.log, ladder, control.Who{Name: who.Name, Reason: reason}, s.now()); err != nil {
+		return refusedBy(err)
+	}
+	return s.took("approve/"+ladder, control.Approve, ladder, who, reason)
+}
+
+func (s *settings) ApprovedBy(ladder string) string { return s.state.ApprovedBy(ladder) }
 
 // took makes a setting that is durable hold here at once, before the topic brings it back.
 func (s *settings) took(key string, setting pb.Control_Setting, value string, who rules.Who, reason string) error {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,14 @@ func TestTheConsoleIsToldThePoliciesInForce(t *testing.T) {
 			}
 		}
 	}
+	if probes := all[slices.IndexFunc(all, func(p rules.Policy) bool { return p.ID == "probes" })]; probes.Line < 10 {
+		t.Errorf("the second policy begins at line %d", probes.Line)
+	}
+	if !slices.ContainsFunc(p.Rego(), func(text rules.Text) bool {
+		return text.File == "decision.rego" && strings.Contains(text.Source, "package leastwise")
+	}) {
+		t.Error("what decides is not told")
+	}
 	if got := p.Applying(rules.Subject{Credential: "vault/d/token/x", Source: "vault", Type: "token"}); fmt.Sprint(got) != "[probes]" {
 		t.Errorf("to Vault's applies %v", got)
 	}
@@ -158,9 +167,18 @@ func TestTheConsolesSettingsHoldAtOnceAndForTheEnforcerToo(t *testing.T) {
 	if err := s.SetMode(t.Context(), "everything", who, ""); !errors.Is(err, rules.ErrRefused) {
 		t.Errorf("a mode that is none: %v", err)
 	}
+	if err := s.ApproveLadder(t.Context(), "ld-1", who, "looked at it"); err != nil || s.ApprovedBy("ld-1") != "sid" || s.ApprovedBy("ld-2") != "" {
+		t.Errorf("%v: approved by %q", err, s.ApprovedBy("ld-1"))
+	}
+	if err := s.ApproveLadder(t.Context(), "", who, "x"); !errors.Is(err, rules.ErrRefused) {
+		t.Errorf("a ladder without an id: %v", err)
+	}
 	other := newSettings(client, enforcer.Config{}, time.Now)
 	if _, err := client.ReadPartition(t.Context(), schemas.TopicControl, 0, stream.Earliest, other.Apply); err != nil {
 		t.Fatal(err)
+	}
+	if other.ApprovedBy("ld-1") != "sid" {
+		t.Error("whoever follows does not know of the approval")
 	}
 	for what, got := range map[string]rules.Settings{"here": s.Now(), "whoever follows": other.Now()} {
 		if got.Mode != "notify" || !got.Killed || got.By != "sid" || got.Why != "incident" || got.At.IsZero() {

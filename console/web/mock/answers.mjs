@@ -27,13 +27,16 @@ export function world(f) {
 
   const enforced = list.filter((c) => c.violations.some((v) => policies.find((p) => p.id === v.policy).mode === "enforce"));
   const ladders = new Map();
+  let asking = 2;
   enforced.forEach((c, i) => {
     const d = dice(c.key);
     if (c.agent === "excepted") return;
-    if (c.owner === null) ladders.set(c.key, { state: "held", label: "held: nobody is known who could be told", since: iso(now - 2 * DAY * 1000), next: null, next_at: null, waiting: "an owner", mode: "enforce" });
+    const ladder = { id: `ld-${hash(c.key).slice(0, 12)}`, needs_approval: false, approved_by: null, may_approve: false, why_not: null, mode: "enforce" };
+    if (c.owner === null) ladders.set(c.key, { ...ladder, state: "held", label: "held: nobody is known who could be told", since: iso(now - 2 * DAY * 1000), next: null, next_at: null, waiting: "an owner" });
+    else if (!["diagnostic", "diagnostic/child", "ingest"].includes(c.agent) && asking-- > 0) ladders.set(c.key, { ...ladder, state: "held", label: "held until somebody approves it", since: iso(now - 5 * HOUR * 1000), next: "revoked, once nothing holds it", next_at: null, waiting: "approval: waiting for somebody to approve ladder ld-demo", needs_approval: true, may_approve: true });
     else {
       const at = now + (c.agent === "diagnostic" ? 7 * HOUR : c.agent === "ingest" ? 2.2 * DAY : d * 4 * DAY + HOUR) * 1000;
-      ladders.set(c.key, { state: "grace", label: `told, waiting until ${new Date(at).toISOString().slice(0, 16).replace("T", " ")} UTC`, since: iso(at - 4 * DAY * 1000), next: "revoke", next_at: iso(at), waiting: null, mode: "enforce" });
+      ladders.set(c.key, { ...ladder, state: "notified", label: "told, waiting until the grace period ends", since: iso(at - 4 * DAY * 1000), next: "revoked", next_at: iso(at), waiting: null });
     }
     void i;
   });
@@ -117,6 +120,7 @@ export function world(f) {
       const c = need(q);
       return { known: c.scopeKnown, why_unknown: c.scopeKnown ? null : "Its policies could not be read: the collector has no permission for sys/policies.", truncated: (c.permissions ?? 0) > 260, permissions: permissions(c), denied: Array.from({ length: c.attempts }, (_, i) => ({ permission: `${["write", "delete", "sudo"][i % 3]} sys/${["policies/acl", "auth", "mounts", "raw"][i % 4]}/${i}`, times: 1 + (i % 6), last_at: iso(now - i * 41 * MIN * 1000) })) };
     },
+    "/v1/credential/limits": (q) => judged(need(q)),
     "/v1/identities": (q) => page(identities.filter((i) => (!q.get("status") || i.status === q.get("status")) && (!q.get("q") || i.name.toLowerCase().includes(q.get("q").toLowerCase()))), q),
     "/v1/identity": (q) => {
       const i = identities.find((x) => x.name === q.get("name") || x.names.includes(q.get("name")));
@@ -124,7 +128,7 @@ export function world(f) {
       const held = list.filter((c) => c.agent === i.agents[0]);
       const [a, ...rest] = i.names;
       const nodes = [{ name: a, kind: "agent", label: i.agents[0] }, ...rest.map((n) => ({ name: n, kind: n.split("/")[0], label: n.split("/").pop() })), ...i.owners.map((o) => ({ name: `owner/${o}`, kind: "owner", label: o })), ...held.slice(0, 4).map((c) => ({ name: c.key, kind: "credential", label: c.key.slice(0, 40) }))];
-      const links = [...rest.map((n, k) => ({ from: a, to: n, kind: "same", confidence: ["proven", "asserted", "inferred"][k % 3], at: iso(now - k * DAY * 1000), evidence: ["the issuer's audit log, line 4711", "the catalog of agents", "the session's own name"][k % 3], retracted: false })), ...i.owners.map((o) => ({ from: a, to: `owner/${o}`, kind: "owned_by", confidence: "asserted", at: iso(now - 40 * DAY * 1000), evidence: "the catalog of agents", retracted: false })), ...held.slice(0, 4).map((c) => ({ from: a, to: c.key, kind: "holds", confidence: "proven", at: iso(c.issued ?? now), evidence: "issuance in the audit log", retracted: false }))];
+      const links = [...rest.map((n, k) => ({ from: a, to: n, kind: "same_as", confidence: ["proven", "asserted", "inferred"][k % 3], at: iso(now - k * DAY * 1000), evidence: ["the issuer's audit log, line 4711", "the catalog of agents", "the session's own name"][k % 3], retracted: false })), ...i.owners.map((o) => ({ from: a, to: `owner/${o}`, kind: "owned_by", confidence: "asserted", at: iso(now - 40 * DAY * 1000), evidence: "the catalog of agents", retracted: false })), ...held.slice(0, 4).map((c) => ({ from: a, to: c.key, kind: "issued_to", confidence: "proven", at: iso(c.issued ?? now), evidence: "issuance in the audit log", retracted: false }))];
       return { ...i, as_of: q.get("as_of") || iso(now), nodes, links, conflicts: i.status === "conflict" ? [{ kind: "owner", detail: "Two sources name different owners.", sides: [{ claim: i.owners[0] ?? "data-team", evidence: ["catalog.yaml: owner"] }, { claim: "research-team", evidence: ["label team=research on the service account"] }] }] : [], held: held.slice(0, 50).map(summary), held_total: held.length };
     },
     "/v1/duties": (q) => {
@@ -132,7 +136,7 @@ export function world(f) {
       const items = list.filter((c) => c.violations.length && who.includes(c.owner)).slice(0, 14).map((c) => {
         const l = ladders.get(c.key);
         const broad = c.violations.some((v) => v.policy === "over-broad-agent-token");
-        return { credential: c.key, agent: c.agent, owner: c.owner, severity: c.severity, title: broad ? "Far broader than what is used" : c.attempts >= 4 ? "Tries what it may not do" : "Serves for too long", why: c.violations[0].title, by: l?.next_at ?? null, what_happens: l?.next_at ? `It is revoked at ${l.next_at.slice(0, 16).replace("T", " ")} UTC, and one with what was really used is issued.` : "Nothing by itself.",
+        return { credential: c.key, agent: c.agent, owner: c.owner, severity: c.severity, title: broad ? "Far broader than what is used" : c.attempts >= 4 ? "Tries what it may not do" : "Serves for too long", why: c.violations[0].title, by: l?.next_at ?? null, what_happens: l?.next_at ? (c.agent === "diagnostic" ? "It is revoked then, and one credential made with it ends too." : "It is revoked then.") : "Nothing happens by itself.",
           action: broad ? { kind: "narrow", label: "Look at the narrower scope", command: null, href: `/credential?key=${encodeURIComponent(c.key)}` } : c.attempts >= 4 ? { kind: "look", label: "See what it tried", command: null, href: `/credential?key=${encodeURIComponent(c.key)}` } : { kind: "rotate", label: "Log in anew", command: `vault write auth/approle/login role_id=${(c.agent ?? "").replaceAll(/[^\w/-]/g, "")} secret_id=@secret`, href: null }, ladder: l ?? null };
       }).sort((a, b) => (a.by ?? "9").localeCompare(b.by ?? "9"));
       return { items, others: 128 };
@@ -142,7 +146,7 @@ export function world(f) {
       return {
         mode: status.mode, killed: status.killed, killed_by: status.killed_by, killed_why: status.killed_why, budget: { limit: 20, used: 6, window_seconds: 3600 },
         coming: some.map((c) => ({ credential: c.key, agent: c.agent, owner: c.owner, at: ladders.get(c.key).next_at, collateral: c.agent === "diagnostic" ? 1 : 0, policies: c.violations.map((v) => v.policy) })).sort((a, b) => a.at.localeCompare(b.at)),
-        running: enforced.filter((c) => ladders.has(c.key)).slice(0, 60).map((c) => ({ credential: c.key, agent: c.agent, owner: c.owner, ladder: ladders.get(c.key), policies: c.violations.map((v) => v.policy) })),
+        running: enforced.filter((c) => ladders.has(c.key)).sort((a, b) => Number(ladders.get(b.key).needs_approval) - Number(ladders.get(a.key).needs_approval)).slice(0, 60).map((c) => ({ credential: c.key, agent: c.agent, owner: c.owner, ladder: ladders.get(c.key), policies: c.violations.map((v) => v.policy) })),
         done: list.slice(40, 46).map((c, i) => ({ credential: c.key, agent: c.agent, owner: c.owner, at: iso(now - (i * 5 + 2) * HOUR * 1000), label: "revoked and verified", proof: `Vault answers 403 to a look-up of it; audit.log:${70210 + i}`, reissued: i % 2 ? null : `vault/prod/token/hmac-sha256:${hash(String(i)).slice(0, 40)}`, granted_before: c.permissions, granted_after: i % 2 ? null : c.used })),
         approvals: exceptions.filter((e) => e.state === "waiting").map(exceptionFor),
       };
@@ -180,7 +184,7 @@ export function world(f) {
 
   const policyOf = (p) => {
     const violators = list.filter((c) => c.violations.some((v) => v.policy === p.id)).length;
-    return { id: p.id, title: p.title, rationale: p.rationale, severity: p.severity, mode: p.mode, grace_seconds: p.grace, metrics: p.metrics.map(([name, source, condition, threshold, unit]) => ({ name, source, condition, threshold, unit })), violators, trend: Array.from({ length: 30 }, (_, i) => ({ at: iso(now - (29 - i) * DAY * 1000), violators: Math.round(violators * (1.5 - i / 58 + 0.12 * (dice(p.id + i) - 0.5))) })), revision: hash(p.id).slice(0, 10) };
+    return { id: p.id, title: p.title, rationale: p.rationale, severity: p.severity, mode: p.mode, grace_seconds: p.grace, metrics: p.metrics.map(([name, source, condition, threshold, unit]) => ({ name, source, condition, threshold, unit })), violators, trend: Array.from({ length: 30 }, (_, i) => ({ at: iso(now - (29 - i) * DAY * 1000), violators: Math.round(violators * (1.5 - i / 58 + 0.12 * (dice(p.id + i) - 0.5))) })), match: p.match ?? "any", revision: hash("policies").slice(0, 12) };
   };
   const policyDetail = (id) => {
     const p = policies.find((x) => x.id === id);
@@ -188,21 +192,78 @@ export function world(f) {
     const hit = list.filter((c) => c.violations.some((v) => v.policy === id));
     const count = new Map();
     hit.forEach((c) => count.set(c.owner, (count.get(c.owner) ?? 0) + 1));
-    return { ...policyOf(p), yaml: `policy_id: "${id}"\ndescription: "${p.title}"\nmetrics:\n${p.metrics.map(([n, s, c, t]) => `  - name: "${n}"\n    source: "${s}"\n    threshold: "${t}"\n    condition: "${c}"`).join("\n")}\nenforcement:\n  mode: ${p.mode}\n`, file: `policies/${id}.yaml`, rego: null, owners: [...count].map(([owner, violators]) => ({ owner, violators })).sort((a, b) => b.violators - a.violators) };
+    return { ...policyOf(p), yaml: `policy_id: "${id}"\ndescription: "${p.title}"\nmetrics:\n${p.metrics.map(([n, s, c, t]) => `  - name: "${n}"\n    source: "${s}"\n    threshold: "${t}"\n    condition: "${c}"`).join("\n")}\nenforcement:\n  mode: ${p.mode}\n`, file: `policies/${id}.yaml`, line: 1, rego, owners: [...count].map(([owner, violators]) => ({ owner, violators })).sort((a, b) => b.violators - a.violators) };
   };
   const whatif = (id, q) => {
     const p = policies.find((x) => x.id === id) ?? (() => { throw fault(404, "There is no such policy", ""); })();
     const metric = q.get("metric") || p.metrics[0][0];
     const m = p.metrics.find((x) => x[0] === metric) ?? p.metrics[0];
     const raw = q.get("threshold") || m[3];
-    const number = (t) => { const x = parseFloat(t); return t.endsWith("d") ? x * DAY : t.endsWith("h") ? x * HOUR : t.endsWith("m") ? x * MIN : t.endsWith("%") ? x / 100 : x; };
-    const value = { credential_age: (c) => (c.issued === null ? null : (now - c.issued) / 1000), lifetime: (c) => (c.never ? Infinity : c.expires === null || c.issued === null ? null : (c.expires - c.issued) / 1000), permission_scope_complexity: (c) => c.permissions, unused_permission_ratio: (c) => (c.permissions === null ? null : 1 - c.used / c.permissions), elevation_attempts: (c) => c.attempts, idle_time: (c) => (c.lastUsed === null ? null : (now - c.lastUsed) / 1000) }[metric];
-    if (!value || Number.isNaN(number(raw))) throw fault(422, "This threshold can not be read", `${metric}: write a duration such as 168h, a share such as 50% or a number.`);
-    const over = (t) => list.filter((c) => (value(c) ?? -1) > number(t));
-    const a = new Set(over(m[3])), b = over(raw);
-    const bs = new Set(b);
-    return { metric, threshold: raw, now: a.size, then: b.length, unknown: list.filter((c) => value(c) === null || value(c) === undefined).length, would_fall: b.filter((c) => !a.has(c)).slice(0, 50).map(summary), would_be_free: [...a].filter((c) => !bs.has(c)).slice(0, 50).map(summary) };
+    if (!worth[metric] || Number.isNaN(number(raw))) throw fault(422, "This threshold can not be read", `${metric}: write a duration such as 168h, a share such as 50% or a number.`);
+    const days = Number(q.get("days")) || 14;
+    const judge = (c, at, limit) => {
+      let unknown = false;
+      for (const x of p.metrics) {
+        if (!speaks(x[1], c.source)) return p.match === "all" ? false : undefined;
+        const v = worth[x[0]](c, at);
+        const t = number(x[0] === metric ? limit : x[3]);
+        if (v === null || v === undefined || Number.isNaN(v)) unknown = true;
+        else if (x[2] === "greater_or_equal" ? v >= t : v > t) { if (p.match !== "all") return true; } else if (p.match === "all") return false;
+      }
+      return unknown ? null : p.match === "all";
+    };
+    const at = (i) => (i === days - 1 ? now : Math.floor(now / 86400e3 - (days - 2 - i)) * 86400e3);
+    const alive = (c, t) => c.issued === null || c.issued <= t;
+    const series = Array.from({ length: days }, (_, i) => ({ at: iso(at(i)), in_force: 0, then: 0, unknown: 0, alive: 0 }));
+    const spans = new Map();
+    let everNow = 0, everThen = 0;
+    for (const c of list) {
+      const s = { days_past: 0, days_unknown: 0, days_alive: 0 };
+      let ever = false;
+      series.forEach((d, i) => {
+        if (!alive(c, at(i)) || judge(c, at(i), m[3]) === undefined) return;
+        d.alive++; s.days_alive++;
+        // Before yesterday the scope of some was told by no decision.
+        const told = !metric.includes("permission") || i > days - 4 || dice(c.key) > 0.35;
+        const before = told ? judge(c, at(i), m[3]) : null, after = told ? judge(c, at(i), raw) : null;
+        if (before) { d.in_force++; ever = true; }
+        if (after) { d.then++; s.days_past++; } else if (after === null) { d.unknown++; s.days_unknown++; }
+      });
+      if (ever) everNow++;
+      if (s.days_past) everThen++;
+      spans.set(c, s);
+    }
+    const a = list.filter((c) => judge(c, now, m[3])), b = list.filter((c) => judge(c, now, raw));
+    const as = new Set(a), bs = new Set(b);
+    const fallen = (c) => ({ ...summary(c), ...spans.get(c) });
+    return { metric, threshold: raw, now: a.length, then: b.length, unknown: series[days - 1].unknown, days: series, no_days: null, ever_now: everNow, ever_then: everThen, would_fall: b.filter((c) => !as.has(c)).slice(0, 50).map(fallen), would_be_free: a.filter((c) => !bs.has(c)).slice(0, 50).map(fallen) };
   };
+  // What a policy measures, at a time.
+  const worth = {
+    credential_age: (c, t) => (c.issued === null ? null : (t - c.issued) / 1000), lifetime: (c) => (c.never ? Infinity : c.expires === null || c.issued === null ? null : (c.expires - c.issued) / 1000),
+    permission_scope_complexity: (c) => c.permissions, unused_permission_ratio: (c) => (c.permissions === null ? null : 1 - c.used / c.permissions),
+    elevation_attempts: (c, t) => (c.issued === null ? c.attempts : Math.round(c.attempts * Math.min(1, Math.max(0, (t - c.issued) / (now - c.issued))))), idle_time: (c, t) => (c.lastUsed === null ? null : Math.max(0, (t - Math.min(t, c.lastUsed)) / 1000)),
+    unresolved_identity: (c) => (c.owner === null ? 1 : 0), remaining_validity: (c, t) => (c.never ? Infinity : c.expires === null ? null : (c.expires - t) / 1000),
+  };
+  const speaks = (of, source) => of === "any" || of === source || (of === "iam" && ["cloudtrail", "gcpaudit"].includes(source));
+  const number = (t) => { if (t === "true") return 0.5; const x = parseFloat(t); return t.endsWith("d") ? x * DAY : t.endsWith("h") ? x * HOUR : t.endsWith("m") ? x * MIN : t.endsWith("%") ? x / 100 : x; };
+  const units = { credential_age: "seconds", lifetime: "seconds", idle_time: "seconds", remaining_validity: "seconds", unused_permission_ratio: "share", unresolved_identity: "flag" };
+  const judged = (c) => {
+    const limits = policies.filter((p) => p.match !== "all" || p.metrics.every((m) => speaks(m[1], c.source))).flatMap((p) => p.metrics.filter((m) => speaks(m[1], c.source)).map(([metric, , condition, threshold]) => {
+      const v = worth[metric](c, now), unit = units[metric] ?? "count";
+      return { policy: p.id, title: p.title, severity: p.severity, mode: p.mode, match: p.match ?? "any", metric, condition, threshold, value: unit === "flag" ? 1 : number(threshold), unit, now: v === null || v === Infinity ? null : v, endless: v === Infinity, past: v === null ? null : condition === "greater_or_equal" ? v >= number(threshold) : v > number(threshold) };
+    }));
+    const names = [...new Set([...limits.filter((l) => l.unit !== "flag").map((l) => l.metric), "credential_age", "permission_scope_complexity", "idle_time", "elevation_attempts"])];
+    return { limits, measured: names.map((metric) => ({ metric, unit: units[metric] ?? "count", points: Array.from({ length: 14 }, (_, i) => {
+      const t = i === 13 ? now : Math.floor(now / 86400e3 - (12 - i)) * 86400e3;
+      const v = c.issued !== null && c.issued > t ? null : metric.includes("permission") && i < 3 ? null : worth[metric](c, t);
+      return { at: iso(t), value: v === Infinity ? null : v };
+    }) })) };
+  };
+  const rego = [
+    { file: "admission.rego", text: "# What a change may be let in with.\npackage leastwise.admission\n\nallow if count(data.leastwise.decision.violations) == 0\n" },
+    { file: "decision.rego", text: "# A policy is violated when as many of its conditions hold as it needs: one, or all.\npackage leastwise.decision\n\nviolations contains v if {\n\tsome policy in input.policies\n\tcount({i | some i; holds(policy.conditions[i])}) >= policy.needed\n\tv := {\"policy_id\": policy.policy_id}\n}\n" },
+  ];
   const held = new Map();
   list.forEach((c) => c.agent && held.set(c.agent, (held.get(c.agent) ?? 0) + 1));
   const identities = [...new Map(list.filter((c) => c.agent).map((c) => [c.agent, c])).values()].map((c, i) => ({ name: `agent/${c.agent}`, names: [`agent/${c.agent}`, `vault/prod/entity/${hash(c.agent).slice(0, 12)}`, ...(i % 3 ? [] : [`spiffe/example.org/ns/agents/sa/${c.agent}`])], agents: [c.agent], owners: c.owner ? [c.owner] : [], systems: c.owner ? ["deployments"] : [], status: i === 11 ? "conflict" : c.owner ? "owned" : "unowned", credentials: held.get(c.agent) }));
@@ -211,6 +272,12 @@ export function world(f) {
   const post = [
     [/^\/v1\/enforcement\/kill$/, (b) => { reason(b); Object.assign(status, b.on ? { killed: true, killed_by: "demo", killed_why: b.reason, killed_at: iso(Date.now()) } : { killed: false, killed_by: null, killed_why: null, killed_at: null }); return get["/v1/status"](); }, "control"],
     [/^\/v1\/enforcement\/mode$/, (b) => { reason(b); status.mode = b.mode; return get["/v1/status"](); }, "control"],
+    [/^\/v1\/enforcement\/approve$/, (b) => {
+      reason(b);
+      const l = [...ladders.values()].find((x) => x.id === b.ladder) ?? (() => { throw fault(404, "There is no such ladder", "It may be over by now."); })();
+      if (l.approved_by) throw fault(422, "It is approved already", "");
+      return Object.assign(l, { approved_by: "demo", may_approve: false, why_not: "It is approved already.", label: "being revoked", waiting: null });
+    }, "ladders"],
     [/^\/v1\/exceptions$/, (b) => {
       if (!b.policy || !b.reason || !b.until) throw fault(422, "Something is missing", "An exception needs a policy, a reason and an end.");
       const e = { id: `ex-${1000 + exceptions.length}`, credential: b.credential ?? null, identity: b.identity ?? null, policy: b.policy, reason: b.reason, ticket: b.ticket ?? "", until: b.until, requested_by: "demo", requested_at: iso(Date.now()), approved_by: null, approved_at: null, revoked_by: null, revoked_at: null, state: "waiting" };

@@ -14,6 +14,9 @@ export function feed(list, now) {
   const num = (x) => (x === null || x === undefined ? NaN : x);
   const keys = list.map((c) => Buffer.from(c.key));
   const at = new Uint32Array(n + 1);
+  const policiesOf = (c) => [...new Set(c.violations.map((v) => v.policy))];
+  const past = new Uint32Array(n + 1);
+  list.forEach((c, i) => (past[i + 1] = past[i] + policiesOf(c).length));
   keys.forEach((k, i) => (at[i + 1] = at[i] + k.length));
   const columns = [
     ["issued_at", "f64", Float64Array.from(list, (c) => num(c.issued))],
@@ -31,6 +34,8 @@ export function feed(list, now) {
     ["agent", "u32", Uint32Array.from(list, (c) => id("agent", c.agent))],
     ["type", "u32", Uint32Array.from(list, (c) => id("type", c.type))],
     ["worst_policy", "u32", Uint32Array.from(list, (c) => id("policy", c.violations[0]?.policy ?? null))],
+    ["policies_at", "u32", past],
+    ["policies", "u32", Uint32Array.from(list.flatMap((c) => policiesOf(c)), (p) => id("policy", p))],
     ["key_at", "u32", at],
     ["state", "u8", Uint8Array.from(list, (c) => states[c.state])],
     ["severity", "u8", Uint8Array.from(list, (c) => (c.severity ? severities[c.severity] : 0))],

@@ -50,7 +50,7 @@ export const sources = [
 ];
 
 export const policies = [
-  { id: "over-broad-agent-token", title: "An agent holds far more than it uses, for far longer than its task takes.", severity: "high", mode: "enforce", grace: 4 * DAY,
+  { id: "over-broad-agent-token", title: "An agent holds far more than it uses, for far longer than its task takes.", severity: "high", mode: "enforce", grace: 4 * DAY, match: "all",
     rationale: "A token that may write what its agent only reads is worth stealing. The agent gets a few days to show what it needs; what it does not use by then is taken away, and comes back only with a reason.",
     metrics: [["permission_scope_complexity", "vault", "greater_than", "10", "permissions"], ["unused_permission_ratio", "vault", "greater_than", "50%", "ratio"], ["lifetime", "vault", "greater_than", "720h", "duration"], ["credential_age", "vault", "greater_than", "72h", "duration"]],
     hint: "Give the role only what the agent uses now; ask for the rest when the task that needs it comes again." },
@@ -80,8 +80,8 @@ function judge(c, now) {
     const p = policies.find((x) => x.id === policy);
     v.push({ policy, metric, value, threshold, condition, severity: p.severity, hint: p.hint, evidence: `seen in ${c.source}/${c.instance}`, deviation, title });
   };
-  if (age > 7 * DAY) add("long-lived-agent-token", "credential_age", words(age), "7 days", "greater_than", age / (7 * DAY) - 1, `It has been in use for ${words(age)}; at most 7 days are allowed.`);
-  if (c.permissions > 10 && c.unused > 0.5 && life > 30 * DAY - 1 && age > 3 * DAY) {
+  if (c.source === "vault" && age > 7 * DAY) add("long-lived-agent-token", "credential_age", words(age), "7 days", "greater_than", age / (7 * DAY) - 1, `It has been in use for ${words(age)}; at most 7 days are allowed.`);
+  if (c.source === "vault" && c.permissions > 10 && c.unused > 0.5 && life > 30 * DAY - 1 && age > 3 * DAY) {
     add("over-broad-agent-token", "permission_scope_complexity", String(c.permissions), "10", "greater_than", c.permissions / 10 - 1 + (c.never ? 8 : life / (30 * DAY) - 1), `It may do ${c.permissions} things and has used ${c.used}; it lives ${c.never ? "for ever" : `for ${words(life)}`}.`);
   }
   if (c.attempts >= 4) add("probing-agent", "elevation_attempts", String(c.attempts), "4", "greater_or_equal", c.attempts / 4, `It tried ${c.attempts} things that it was never granted.`);

@@ -55,6 +55,16 @@ export interface CredentialDetail extends Credential {
   history: { at: Time; deviation: number; violated: string[] }[];    // of decisions
   uses_by_hour: { at: Time; uses: number; denied: number }[];        // newest 14 days
 }
+export type Unit = "seconds" | "count" | "share" | "ratio" | "flag";
+// GET /v1/credential/limits?key= → Limits: what policies allow it, and what they measure of it at the end of each of 14 days
+export interface Limits { limits: Limit[]; measured: Measured[] }
+// One threshold of a policy that applies to a credential. now null: unknown, or without end (endless). past null: unknown.
+// match "all": the policy objects only when all its conditions hold.
+export interface Limit {
+  policy: string; title: string; severity: Severity; mode: string; match: "any" | "all"; metric: string; condition: string; threshold: string; value: number; unit: Unit;
+  now: number | null; endless: boolean; past: boolean | null;
+}
+export interface Measured { metric: string; unit: Unit; points: { at: Time; value: number | null }[] }   // the last point is now
 // GET /v1/credential/events?key=&cursor= → Page<Event>, newest first
 export interface Event {
   id: string; kind: string; at: Time; observed_at: Time; source: string; instance: string; action: string; permission: string; resource: string;
@@ -70,7 +80,10 @@ export interface Scope {
 }
 export interface Proposal { granted: number; proposed: number; artefact: string; language: "hcl" | "json" | "text"; note: string }
 
-export interface LadderState { state: string; label: string; since: Time; next: string | null; next_at: Time | null; waiting: string | null; mode: string }
+export interface LadderState {
+  id: string; state: string; label: string; since: Time; next: string | null; next_at: Time | null; waiting: string | null; mode: string;
+  needs_approval: boolean; approved_by: string | null; may_approve: boolean; why_not: string | null;   // the last two for who asks
+}
 // label is the state in words: "told, waiting until …", "held: nobody is known who could be told", "revoked and verified"
 export interface LadderStep { at: Time; state: string; label: string; reason: string; proof: string | null; error: string | null; told: string[] }
 
@@ -103,6 +116,7 @@ export interface Enforcement {
   approvals: Exception[];                                            // waiting for somebody
 }
 // POST /v1/enforcement/kill {on: boolean, reason: string} → Status (works while ClickHouse is away). Roles security, admin.
+// POST /v1/enforcement/approve {ladder: string, reason: string} → LadderState: lets a revocation pass whose policy asks for a person's word. Roles approver, security; not who answers for it.
 // POST /v1/enforcement/mode {mode: string, reason: string} → Status. Role admin.
 
 export interface Exception {
@@ -118,12 +132,19 @@ export interface Exception {
 // GET /v1/policies → {items: Policy[]}   GET /v1/policies/{id} → PolicyDetail
 export interface Policy {
   id: string; title: string; rationale: string; severity: Severity; mode: string; grace_seconds: number | null;
+  match: "any" | "all";                                              // any: one condition is enough; all: it objects only when all hold
   metrics: { name: string; source: string; condition: string; threshold: string; unit: string }[];
   violators: number; trend: { at: Time; violators: number }[]; revision: string;
 }
-export interface PolicyDetail extends Policy { yaml: string; file: string; rego: string | null; owners: { owner: string | null; violators: number }[] }
-// GET /v1/policies/{id}/whatif?metric=&threshold= → WhatIf: over all active credentials, by today's measures
-export interface WhatIf { metric: string; threshold: string; now: number; then: number; unknown: number; would_fall: Credential[]; would_be_free: Credential[] }
+export interface PolicyDetail extends Policy { yaml: string; file: string; line: number; rego: { file: string; text: string }[]; owners: { owner: string | null; violators: number }[] }
+// GET /v1/policies/{id}/whatif?metric=&threshold=&days=14 → WhatIf: now by today's measures, and on each of the last days as far as ClickHouse still knows
+export interface WhatIf {
+  metric: string; threshold: string; now: number; then: number; unknown: number; days: Day[]; no_days: string | null;   // no_days: why there are none
+  ever_now: number; ever_then: number;                               // credentials past it on some of the days: with the threshold in force, with the other
+  would_fall: Fallen[]; would_be_free: Fallen[];
+}
+export interface Day { at: Time; in_force: number; then: number; unknown: number; alive: number }   // oldest first, the last is now
+export interface Fallen extends Credential { days_past: number; days_unknown: number; days_alive: number }
 
 // GET /v1/sources → {items: Source[]}
 export interface Source {
@@ -144,5 +165,5 @@ export interface AuditEntry { topic: string; at: Time; who: string | null; what:
 //   header: {as_of, now, count, total, columns: [{name, type: "f64"|"f32"|"u32"|"u16"|"u8", offset, length}], dictionaries: {owner: string[], source: string[], agent: string[], type: string[], policy: string[]}}
 //   columns of `count` values: issued_at, expires_at (f64, unix ms; NaN unknown, +Infinity never), last_used_at (f64), scope_weight, scope_permissions,
 //   unused_ratio, utilization, deviation (f32, NaN unknown), attempts (u32), uses_24h (u32), state, severity (u8: 0 none … 5 critical), owner, source, agent, type (u32 into dictionaries; 0xffffffff none),
-//   worst_policy (u32), key_at (u32 × count+1 into the last column), keys (u8: all keys, UTF-8, one after another). Sorted by deviation, worst first.
+//   worst_policy (u32), policies_at (u32 × count+1 into policies), policies (u32: all policies that each stands past), key_at (u32 × count+1 into the last column), keys (u8: all keys, UTF-8, one after another). Sorted by deviation, worst first.
 // GET /v1/fleet/use?from=&to=&bucket= with repeated key= (at most 300) → {items: {key, buckets: [at ms, uses, denied][]}[]}: what the lanes show of what is in view.

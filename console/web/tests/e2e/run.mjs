@@ -14,7 +14,7 @@ const hostileKey = encodeURIComponent(server.fleet.list.find((c) => c.key.includ
 const all = {
   fleet: "/fleet", space: "/fleet?view=space", grouped: "/fleet?group=owner&rows=small", duties: "/duties", credential: `/credential?key=${key("diagnostic")}`, "hostile credential": `/credential?key=${hostileKey}`,
   identities: "/identities", identity: `/identity?name=${encodeURIComponent("agent/diagnostic")}`, enforcement: "/enforcement", exceptions: "/exceptions", policies: "/policies", policy: "/policy?id=long-lived-agent-token",
-  sources: "/sources", audit: "/audit",
+  "policy moved": "/policy?id=over-broad-agent-token&tab=whatif&threshold=20", approvals: "/enforcement?tab=approvals", sources: "/sources", audit: "/audit",
 };
 let failed = 0;
 const words = process.argv.slice(2);
@@ -170,6 +170,58 @@ await test("who is not signed in is asked to", async (page, wrong) => {
   await page.getByRole("link", { name: "Sign in" }).waitFor();
   await accessible(page);
   wrong.splice(0, wrong.length, ...wrong.filter((w) => !w.includes("401")));
+});
+await test("a revocation that waits for a person's word is approved in two steps", async (page) => {
+  await open(page, "/enforcement?tab=approvals");
+  const item = page.locator(".asking li").first();
+  await item.getByRole("button", { name: "Approve…" }).click();
+  const sure = item.getByRole("button", { name: "Approve the revocation" });
+  assert.ok(await sure.isDisabled(), "without a reason nothing is approved");
+  await accessible(page);
+  const asked = page.waitForRequest((r) => r.method() === "POST" && r.url().endsWith("/v1/enforcement/approve"));
+  await item.getByRole("textbox").fill("Its owner agreed");
+  await sure.click();
+  assert.match((await asked).postData(), /"ladder":"ld-[0-9a-f]+","reason":"Its owner agreed"/);
+  await page.waitForFunction(() => document.querySelectorAll(".asking li").length === 1);
+});
+await test("moving a limit shows who would fall under it now and on the days before", async (page) => {
+  await open(page, "/policy?id=long-lived-agent-token&tab=whatif");
+  await page.getByLabel("The exact limit").fill("72h");
+  await page.waitForURL(/threshold=72h/);
+  await page.getByText(/with 168h, as it is/).waitFor();
+  await page.getByRole("columnheader", { name: "Days past it" }).first().waitFor();
+  assert.match(await page.locator(".past svg").getAttribute("aria-label"), /From \d+ on .* to \d+ now with 72h; with 168h, from \d+/);
+  await page.getByLabel("Look back").selectOption("30");
+  await page.waitForURL(/days=30/);
+  await page.getByRole("heading", { name: "The last 30 days" }).waitFor();
+  await accessible(page);
+});
+await test("a policy tells how its conditions belong together, where it is written and what decides", async (page) => {
+  await open(page, "/policy?id=over-broad-agent-token");
+  await page.getByRole("heading", { name: "It objects when all of these hold" }).waitFor();
+  await page.getByRole("tab", { name: "Its file" }).click();
+  await page.getByText("policies/over-broad-agent-token.yaml:1").waitFor();
+  await page.getByRole("tab", { name: "What decides" }).click();
+  await page.getByText("package leastwise.decision").waitFor();
+  await page.getByLabel("File").selectOption("admission.rego");
+  await page.getByText("package leastwise.admission").waitFor();
+  assert.match(page.url(), /file=admission\.rego/);
+});
+await test("a credential shows every threshold that holds for it beside its last days", async (page) => {
+  await open(page, `/credential?key=${key("diagnostic")}`);
+  const four = page.getByLabel("The four measures");
+  await four.getByText("allowed: at most 30 d").waitFor();
+  assert.ok((await four.locator("svg path.limit").count()) >= 3, "limits are drawn");
+});
+await test("the order of a table stands in the address", async (page) => {
+  await open(page, "/policies");
+  await page.getByRole("button", { name: "Severity" }).click();
+  await page.waitForURL(/by=severity/);
+  const first = await page.locator("tbody tr").first().innerText();
+  await page.reload();
+  await settled(page);
+  assert.equal(await page.locator("tbody tr").first().innerText(), first);
+  assert.match(first, /idle-cloud-key/);
 });
 await test("the kill switch shows on every page at once", async (page) => {
   await open(page, "/fleet");

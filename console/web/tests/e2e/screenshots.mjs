@@ -11,8 +11,8 @@ const key = (agent) => encodeURIComponent(server.fleet.named(agent).key);
 const pages = {
   fleet: "/fleet", "fleet-grouped": "/fleet?group=owner", "fleet-whole": "/fleet?rows=whole", "fleet-space": "/fleet?view=space", duties: "/duties", credential: `/credential?key=${key("diagnostic")}`,
   "credential-probing": `/credential?key=${key("probing")}`, "credential-hostile": `/credential?key=${encodeURIComponent(server.fleet.list.find((c) => c.key.includes("<img")).key)}`,
-  identities: "/identities", identity: `/identity?name=${encodeURIComponent("agent/diagnostic")}`, enforcement: "/enforcement", exceptions: "/exceptions", policies: "/policies",
-  policy: "/policy?id=long-lived-agent-token", sources: "/sources", audit: "/audit",
+  "credential-scope": `/credential?key=${key("diagnostic")}&tab=scope`, approvals: "/enforcement?tab=approvals", identities: "/identities", identity: `/identity?name=${encodeURIComponent("agent/diagnostic")}`, enforcement: "/enforcement", exceptions: "/exceptions", policies: "/policies",
+  policy: "/policy?id=long-lived-agent-token", "policy-moved": "/policy?id=long-lived-agent-token&tab=whatif&threshold=72h", "policy-file": "/policy?id=over-broad-agent-token&tab=yaml", "policy-rego": "/policy?id=over-broad-agent-token&tab=rego", sources: "/sources", audit: "/audit",
 };
 const words = process.argv.slice(2);
 const wrong = [];

@@ -34,6 +34,13 @@ describe("rows", () => {
   it("hold every chosen credential once, in groups too", () => {
     for (const g of ["", "owner", "source", "agent", "policy"] as const) expect([...arrange(f, all, "deviation", g).order].sort((a, b) => a - b)).toEqual([...all]);
   });
+  it("are found by any policy that they stand past, not by the worst alone", () => {
+    const two = made.list.find((c: any) => new Set(c.violations.map((v: any) => v.policy)).size > 1);
+    for (const v of two.violations) expect([...choose(f, { policy: v.policy })].map((i) => f.key(i))).toContain(two.key);
+    expect([...choose(f, { policy: "nonesuch" })]).toEqual([]);
+    const some = choose(f, { policy: "probing-agent" });
+    expect(some.length).toBe(made.list.filter((c: any) => c.violations.some((v: any) => v.policy === "probing-agent")).length);
+  });
   it("are the thicker, the broader", () => {
     expect(thickness(790)).toBeGreaterThan(3 * thickness(6));
     expect(thickness(NaN)).toBeGreaterThan(0);

@@ -12,7 +12,8 @@ export function choose(f: Fleet, c: Choice): Uint32Array {
   const out = new Uint32Array(f.count);
   let n = 0;
   const only: [Uint32Array, number][] = [];
-  for (const d of ["owner", "source", "policy", "agent", "type"] as Dictionary[]) {
+  const past = c.policy ? f.names.policy.indexOf(c.policy) : -1;
+  for (const d of ["owner", "source", "agent", "type"] as Dictionary[]) {
     const want = c[d as keyof Choice];
     if (!want) continue;
     only.push([f[d], want === unknownName && !f.names[d].includes(want) ? 0xffffffff : f.names[d].indexOf(want)]);
@@ -22,11 +23,18 @@ export function choose(f: Fleet, c: Choice): Uint32Array {
   const hits = q ? (["owner", "source", "agent", "type", "policy"] as Dictionary[]).map((d) => [f[d], new Set(f.names[d].flatMap((name, i) => (name.toLowerCase().includes(q) ? [i] : [])))] as const) : [];
   for (let i = 0; i < f.count; i++) {
     if (only.some(([column, id]) => column[i] !== id)) continue;
+    if (c.policy && !stands(f, i, past)) continue;
     if (c.attempts && f.attempts[i] === 0) continue;
     if (q && !hits.some(([column, ids]) => ids.has(column[i])) && !f.key(i).toLowerCase().includes(q)) continue;
     out[n++] = i;
   }
   return out.slice(0, n);
+}
+
+/** Whether it stands past a policy, the worst of its own or another. */
+function stands(f: Fleet, i: number, policy: number): boolean {
+  for (let at = f.policiesAt[i]; at < f.policiesAt[i + 1]; at++) if (f.policies[at] === policy) return true;
+  return false;
 }
 
 /** Scope as a share of the broadest that is drawn, 0…1; NaN unknown. The logarithm is bent so that the broad stand out. */

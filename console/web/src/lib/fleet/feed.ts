@@ -29,7 +29,11 @@ export interface Fleet {
   source: Uint32Array;
   agent: Uint32Array;
   type: Uint32Array;
+  /** The worst one that it stands past. */
   policy: Uint32Array;
+  /** All that it stands past: of credential i those from policiesAt[i] to policiesAt[i + 1]. */
+  policiesAt: Uint32Array;
+  policies: Uint32Array;
   names: Record<Dictionary, string[]>;
   key(i: number): string;
 }
@@ -80,6 +84,8 @@ export function parse(buffer: ArrayBuffer): Fleet {
     for (const id of out[field] as Uint32Array) if (id !== none && id >= list.length) throw new FeedError(`The fleet's data names an ${field} that it does not tell.`);
   }
   const at = column("key_at", "u32", count + 1) as Uint32Array;
+  out.policiesAt = column("policies_at", "u32", count + 1);
+  out.policies = column("policies", "u32", out.policiesAt[count]);
   const keys = column("keys", "u8", at[count]) as Uint8Array;
   const text = new TextDecoder();
   out.names = names;

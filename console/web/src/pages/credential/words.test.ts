@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Credential, Measures } from "../../lib/types";
-import { allowed, life, reach } from "./words";
+import { allowed, awaited, fine, life, reach, shown } from "./words";
 
 const measures = (m: Partial<Measures>) => ({ scope_known: true, scope_permissions: 212, used_permissions: 3, ...m }) as Measures;
 
@@ -21,4 +21,21 @@ test("a limit is told as what it lets pass", () => {
   expect(allowed("greater_than", "1h")).toBe("at most 1h");
   expect(allowed("greater_or_equal", "5")).toBe("less than 5");
   expect(allowed("less_than", "10%")).toBe("at least 10%");
+});
+
+test("measured values are told in the units of policies", () => {
+  expect(shown("seconds", 30 * 86400)).toBe("30 d");
+  expect(shown("share", 0.5)).toBe("50%");
+  expect(shown("count", 212)).toBe("212");
+});
+
+test("what a policy has nothing to object to is told as it is", () => {
+  expect(fine("unresolved_identity")).toBe("somebody answers for it");
+});
+
+test("that a person's word is missing is told once, and only where nothing else is missing", () => {
+  const ladder = { id: "l", state: "held", label: "", since: "", next: null, next_at: null, mode: "enforce", needs_approval: true, approved_by: null, may_approve: true, why_not: null };
+  expect(awaited({ ...ladder, waiting: "approval: waiting for somebody" })).toBe(true);
+  expect(awaited({ ...ladder, waiting: "approval: waiting; budget: 5 of 5" })).toBe(false);
+  expect(awaited({ ...ladder, waiting: null })).toBe(false);
 });

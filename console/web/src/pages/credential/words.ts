@@ -1,6 +1,6 @@
 // What a credential is and does, said in sentences for somebody who has never seen the product.
-import type { Credential, Event, Measures, State, Violation } from "../../lib/types";
-import { count, duration } from "../../lib/format";
+import type { Credential, Event, LadderState, Measures, State, Unit, Violation } from "../../lib/types";
+import { count, duration, percent } from "../../lib/format";
 
 const types: Record<string, string> = {
   token: "token", lease: "lease", certificate: "certificate", cert: "certificate", access_key: "access key", sts_session: "session",
@@ -49,6 +49,12 @@ export function refusals(m: Measures): string {
   return `It tried ${plural(m.attempts, "thing")} it may not do, ${plural(m.denied, "time")} in all.`;
 }
 
+/** A measured value as a person reads it. */
+export const shown = (unit: Unit, value: number): string => (unit === "seconds" ? duration(value) : unit === "share" || unit === "ratio" ? percent(value) : count(value));
+
+/** A person's word is all that is missing: said in words, the guard's own text tells no more. */
+export const awaited = (l: LadderState): boolean => l.needs_approval && /^approval:[^;]*$/.test(l.waiting ?? "");
+
 /** What is so or not so, and has no measure. */
 export const isFlag = (threshold: string): boolean => ["true", "false", "yes", "no"].includes(threshold);
 
@@ -75,6 +81,12 @@ const metrics: Record<string, string> = {
   used_but_unissued: "used, but no log shows who issued it", usage_contradiction: "logs contradict each other about its use",
 };
 export const metricName = (metric: string): string => metrics[metric] ?? metric.replaceAll("_", " ");
+
+// What is so when the policy has nothing to object to.
+const contrary: Record<string, string> = {
+  unresolved_identity: "somebody answers for it", issued_but_unused: "it has been used", used_but_unissued: "a log shows who issued it", usage_contradiction: "logs agree about its use",
+};
+export const fine = (metric: string): string => contrary[metric] ?? `not so: ${metricName(metric)}`;
 
 // The four measures, and which metrics of policies speak of each.
 export const measureOf: Record<"life" | "scope" | "use" | "attempts", string[]> = {
