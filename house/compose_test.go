@@ -34,6 +34,9 @@ var components = map[string][]string{
 	"enforcer":              {"kafka", "enforcer", "channels"},
 }
 
+// commands are the services that run a command of leastwise, with the sections it reads where it runs.
+var commands = map[string][]string{"console": {"kafka", "console", "policies", "catalog"}}
+
 const configFile = "deploy/config/leastwise.yaml"
 
 // compose is the project with the services of these profiles; of all if none is given.
@@ -98,12 +101,15 @@ func ports(t *testing.T, project *types.Project) map[string][]string {
 				GRPC string `yaml:"grpc"`
 			} `yaml:"otlp"`
 		} `yaml:"agentusage_collector"`
+		Console struct {
+			Listen string `yaml:"listen"`
+		} `yaml:"console"`
 	}
 	if err := yaml.Unmarshal([]byte(read(t, configFile)), &cfg); err != nil {
 		t.Fatal(err)
 	}
 	for service, listens := range map[string][]string{"collector-agentusage": {cfg.Agents.OTLP.HTTP, cfg.Agents.OTLP.GRPC},
-		"gate": {argument(t, project.Services["gate"].Command, "listen")}} {
+		"gate": {argument(t, project.Services["gate"].Command, "listen")}, "console": {cfg.Console.Listen, ":" + listenPort(t)}} {
 		for _, listen := range listens {
 			_, port, err := net.SplitHostPort(listen)
 			if err != nil {
@@ -260,7 +266,9 @@ func TestComposeConfigurationNamesPathsAndHostsThatTheServiceHas(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(read(t, configFile)), &cfg); err != nil {
 		t.Fatal(err)
 	}
-	for name, sections := range components {
+	all := maps.Clone(components)
+	maps.Copy(all, commands)
+	for name, sections := range all {
 		s := project.Services[name]
 		for _, section := range append([]string{"data_dir"}, sections...) {
 			scalars(cfg[section], func(text string) {
@@ -284,6 +292,12 @@ func TestComposeConfigurationNamesPathsAndHostsThatTheServiceHas(t *testing.T) {
 					}
 					if host == "" { // where it listens itself
 						host = name
+					}
+					if host == "localhost" { // where people on this machine reach it
+						if !slices.ContainsFunc(s.Ports, func(p types.ServicePortConfig) bool { return p.Published == port }) {
+							t.Errorf("%s reads %s: %s, and publishes no such port", name, section, text)
+						}
+						return
 					}
 					if !slices.Contains(known[host], port) {
 						t.Errorf("%s reads %s: nothing in Compose answers at %s", name, section, text)

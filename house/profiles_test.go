@@ -1,6 +1,8 @@
 package house
 
 import (
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 var profiles = map[string]string{
 	"collector-cloudtrail": "aws", "collector-gcpaudit": "gcp", "collector-certlog": "certlog", "collector-spire": "spire",
 	"collector-jwtregistry": "jwt", "collector-agentusage": "agents", "gate": "gate",
+	"console": "console",
 }
 
 // argument gives the value of --name=value.
@@ -102,4 +105,47 @@ func section(t *testing.T, name string) map[string]any {
 	}
 	found, _ := cfg[name].(map[string]any)
 	return found
+}
+
+// The console is a command of leastwise, too: with the users, files and addresses that its configuration names.
+func TestComposeRunsTheConsoleAsItIsCalled(t *testing.T) {
+	project := compose(t)
+	s := project.Services["console"]
+	if s.Build == nil || s.Build.Target != "leastwise" || len(s.Command) != 2 || s.Command[0] != "console" {
+		t.Fatalf("it runs %v of %v", s.Command, s.Build)
+	}
+	binary := filepath.Join(t.TempDir(), "leastwise")
+	output(t, top(t), nil, "go", "build", "-o", binary, "./cmd/leastwise")
+	config := "--config=" + onHost(s, argument(t, s.Command, "config"))
+	output(t, top(t), nil, binary, "console", config, "--check-config")
+	asks := s.HealthCheck.Test
+	if len(asks) != 5 || asks[1] != "/leastwise" || asks[2] != "console" || asks[3] != s.Command[1] || asks[4] != "--probe" {
+		t.Fatalf("its health is asked by %v", asks)
+	}
+	// Nothing runs here, so the probe must come as far as asking.
+	if out, err := exec.CommandContext(t.Context(), binary, "console", config, "--probe").CombinedOutput(); err == nil || !strings.Contains(string(out), "probe") {
+		t.Errorf("its health check: %v\n%s", err, out)
+	}
+	console := section(t, "console")
+	reader, _ := console["clickhouse"].(map[string]any)
+	name, _ := reader["username"].(string)
+	if name == "" || name == section(t, "clickhouse")["username"] {
+		t.Fatalf("it reads ClickHouse as %q", name)
+	}
+	user := read(t, "deploy/clickhouse/"+name+".xml")
+	for _, want := range []string{"<readonly>2</readonly>", "<query>GRANT SELECT ON leastwise.*</query>", "<" + name + ">"} {
+		if !strings.Contains(user, want) {
+			t.Errorf("deploy/clickhouse/%s.xml does not say %s", name, want)
+		}
+	}
+	if strings.Count(user, "GRANT") != 1 || strings.Contains(user, "no_password") {
+		t.Errorf("deploy/clickhouse/%s.xml grants more than reading, or asks for no password", name)
+	}
+	if mounted(s, "/run/secrets/clickhouse_password") {
+		t.Error("it holds the password of a user that may write")
+	}
+	oidc, _ := console["oidc"].(map[string]any)
+	if issuer, _ := oidc["issuer"].(string); !strings.HasSuffix(issuer, ".example.org") { // RFC 2606: nobody's
+		t.Errorf("the issuer %q is somebody's", issuer)
+	}
 }

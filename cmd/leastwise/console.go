@@ -8,10 +8,13 @@ import (
 
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
 	"github.com/leastwise/leastwise/console"
+	"github.com/leastwise/leastwise/internal/daemon"
 )
 
 type consoleCommand struct {
 	configFlag
+	CheckConfig bool `help:"Read the configuration, say what is wrong with it, and end."`
+	Probe       bool `help:"Ask the running console's /readyz, print what fails, and end with 0 if it is ready (for container health checks)."`
 }
 
 // Run runs the page and its API alone: for those who run the components apart.
@@ -19,6 +22,13 @@ func (c *consoleCommand) Run(ctx context.Context) error {
 	cfg, env, err := c.load("console", "")
 	if err != nil {
 		return err
+	}
+	switch {
+	case c.CheckConfig:
+		fmt.Printf("%s: configuration ok\n", c.Config)
+		return nil
+	case c.Probe:
+		return daemon.Probe(ctx, "http", env.Listen)
 	}
 	if cfg.Console.Listen == "" {
 		cfg.Console.Listen = console.DefaultListen

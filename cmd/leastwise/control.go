@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
+	"github.com/leastwise/leastwise/console/contract"
 	"github.com/leastwise/leastwise/enforcer/control"
 )
 
@@ -19,11 +20,34 @@ type controlCommand struct {
 // set is what every change of a setting takes.
 type set struct {
 	configFlag
+	serverFlag
 	by
 	Reason string `help:"Why; it stays in the record." required:""`
 }
 
+// remotely makes the change at a server; false if none is named.
+func (s *set) remotely(ctx context.Context, what, path string, body any) (bool, error) {
+	server, err := s.client(ctx)
+	if err != nil || server == nil {
+		return server != nil || err != nil, err
+	}
+	if err := signed(s.by); err != nil {
+		return true, err
+	}
+	if path == "" {
+		return true, fmt.Errorf("%w: the API has no way to do this; run it with --config where Kafka is in reach", errUsage)
+	}
+	if _, err := post[contract.Status](ctx, server, path, body); err != nil {
+		return true, err
+	}
+	fmt.Println(what)
+	return true, nil
+}
+
 func (s *set) change(ctx context.Context, what string, fn func(context.Context, control.Log, control.Who, time.Time) error) error {
+	if done, err := s.remotely(ctx, what, "", nil); done {
+		return err
+	}
 	name, err := s.name()
 	if err != nil {
 		return err
@@ -43,6 +67,9 @@ type controlMode struct {
 }
 
 func (c *controlMode) Run(ctx context.Context) error {
+	if done, err := c.remotely(ctx, "mode "+c.Mode, "/v1/enforcement/mode", map[string]any{"mode": c.Mode, "reason": c.Reason}); done {
+		return err
+	}
 	return c.change(ctx, "mode "+c.Mode, func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
 		return control.SetMode(ctx, log, c.Mode, who, now)
 	})
@@ -54,6 +81,9 @@ type controlKill struct {
 }
 
 func (c *controlKill) Run(ctx context.Context) error {
+	if done, err := c.remotely(ctx, "kill switch "+c.State, "/v1/enforcement/kill", map[string]any{"on": c.State == "on", "reason": c.Reason}); done {
+		return err
+	}
 	return c.change(ctx, "kill switch "+c.State, func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
 		return control.SetKillSwitch(ctx, log, c.State == "on", who, now)
 	})

@@ -10,10 +10,20 @@ import (
 	"github.com/leastwise/leastwise/internal/daemon"
 )
 
-type doctorCommand struct{ configFlag }
+type doctorCommand struct {
+	configFlag
+	serverFlag
+}
 
 // Run asks every configured Vault what the enforcer lacks there, and prints the policy it needs. It changes nothing.
+// With a server it tells how that and its sources stand.
 func (c *doctorCommand) Run(ctx context.Context) error {
+	if server, err := c.client(ctx); err != nil || server != nil {
+		if err != nil {
+			return err
+		}
+		return doctorRemote(ctx, server)
+	}
 	cfg, env, err := c.load("leastwise", "error")
 	if err != nil {
 		return err

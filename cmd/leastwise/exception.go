@@ -13,6 +13,7 @@ import (
 
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
 	"github.com/leastwise/leastwise/cmd/leastwise/gate"
+	"github.com/leastwise/leastwise/console/contract"
 	"github.com/leastwise/leastwise/enforcer/exception"
 	"github.com/leastwise/leastwise/rego"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
@@ -43,6 +44,7 @@ func (b *by) name() (string, error) {
 
 type exceptionRequest struct {
 	configFlag
+	serverFlag
 	by
 	Credential string `help:"Key of the credential." xor:"whom" required:"" placeholder:"KEY"`
 	Identity   string `help:"Key of the identity: all its credentials." xor:"whom" required:"" placeholder:"KEY"`
@@ -56,6 +58,25 @@ func (c *exceptionRequest) Run(ctx context.Context) error {
 	now := time.Now()
 	until, err := parseUntil(c.Until, now)
 	if err != nil {
+		return err
+	}
+	if server, err := c.client(ctx); err != nil || server != nil {
+		if err == nil {
+			err = signed(c.by)
+		}
+		if err != nil {
+			return err
+		}
+		body := map[string]any{"policy": c.Policy, "reason": c.Reason, "until": until}
+		for key, text := range map[string]string{"credential": c.Credential, "identity": c.Identity, "ticket": c.Ticket} {
+			if text != "" {
+				body[key] = text
+			}
+		}
+		e, err := post[contract.Exception](ctx, server, "/v1/exceptions", body)
+		if err == nil {
+			fmt.Printf("%s requested by %s. Somebody else approves it with: leastwise exception approve %s\n", e.ID, printable(e.RequestedBy), e.ID)
+		}
 		return err
 	}
 	name, err := c.name()
@@ -109,11 +130,25 @@ func limitsOf(ctx context.Context, cfg *allinone.Config, policy string) (excepti
 
 type exceptionApprove struct {
 	configFlag
+	serverFlag
 	by
 	ID string `arg:"" help:"Id of the exception."`
 }
 
 func (c *exceptionApprove) Run(ctx context.Context) error {
+	if server, err := c.client(ctx); err != nil || server != nil {
+		if err == nil {
+			err = signed(c.by)
+		}
+		if err != nil {
+			return err
+		}
+		e, err := post[contract.Exception](ctx, server, exceptionPath(c.ID, "approve"), nil)
+		if err == nil {
+			fmt.Printf("%s approved by %s\n", e.ID, printable(given(e.ApprovedBy)))
+		}
+		return err
+	}
 	name, err := c.name()
 	if err != nil {
 		return err
@@ -142,11 +177,25 @@ func (c *exceptionApprove) Run(ctx context.Context) error {
 
 type exceptionRevoke struct {
 	configFlag
+	serverFlag
 	by
 	ID string `arg:"" help:"Id of the exception."`
 }
 
 func (c *exceptionRevoke) Run(ctx context.Context) error {
+	if server, err := c.client(ctx); err != nil || server != nil {
+		if err == nil {
+			err = signed(c.by)
+		}
+		if err != nil {
+			return err
+		}
+		e, err := post[contract.Exception](ctx, server, exceptionPath(c.ID, "revoke"), nil)
+		if err == nil {
+			fmt.Printf("%s ended by %s. What it covered starts its ladder anew, with a fresh grace period.\n", e.ID, printable(given(e.RevokedBy)))
+		}
+		return err
+	}
 	name, err := c.name()
 	if err != nil {
 		return err
@@ -161,9 +210,18 @@ func (c *exceptionRevoke) Run(ctx context.Context) error {
 	})
 }
 
-type exceptionList struct{ configFlag }
+type exceptionList struct {
+	configFlag
+	serverFlag
+}
 
 func (c *exceptionList) Run(ctx context.Context) error {
+	if server, err := c.client(ctx); err != nil || server != nil {
+		if err != nil {
+			return err
+		}
+		return listRemoteExceptions(ctx, server)
+	}
 	return c.attached(ctx, func(engines *allinone.Engines, _ *allinone.Config) error {
 		all, err := exception.List(ctx, engines.Stream)
 		if err != nil {

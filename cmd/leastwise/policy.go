@@ -32,10 +32,17 @@ func (c *policyTest) Run(ctx context.Context) error {
 
 type policyExplain struct {
 	configFlag
+	serverFlag
 	Credential string `arg:"" help:"Key of the credential, or its end, as long as it is unique."`
 }
 
 func (c *policyExplain) Run(ctx context.Context) error {
+	if server, err := c.client(ctx); err != nil || server != nil {
+		if err != nil {
+			return err
+		}
+		return explainRemote(ctx, server, c.Credential)
+	}
 	cfg, env, err := c.load("leastwise", "error")
 	if err != nil {
 		return err

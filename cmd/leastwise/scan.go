@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/scan"
+	"github.com/leastwise/leastwise/internal/daemon"
 )
 
 type scanCommand struct {
@@ -19,7 +20,7 @@ type scanCommand struct {
 	Policies string   `help:"Directory of YAML policies to hold the credentials against." placeholder:"DIR"`
 	Catalog  string   `help:"Catalog of agents and owners, a file or a directory." placeholder:"FILE"`
 	AsOf     string   `help:"Report as of this time (RFC 3339); the newest event's if not given." placeholder:"TIME"`
-	Format   string   `help:"text or json." enum:"text,json" default:"text"`
+	Format   string   `help:"text, json, html (one page with pictures, to be mailed or printed) or sarif (for code-scanning UIs)." enum:"text,json,html,sarif" default:"text"`
 	Events   string   `help:"Write every normalised event as a JSON line to this file, or to standard output (-)." placeholder:"FILE"`
 	FailOn   string   `help:"Exit with 1 if there is a finding of this severity or worse." enum:",critical,high,medium,low,info" default:"" placeholder:"SEVERITY"`
 }
@@ -28,7 +29,8 @@ type scanCommand struct {
 const maxWarnings = 20
 
 func (c *scanCommand) Run(ctx context.Context) (err error) {
-	opts := scan.Options{Source: c.Source, Policies: c.Policies, Catalog: c.Catalog, Paths: c.Paths, Alone: true}
+	opts := scan.Options{Source: c.Source, Policies: c.Policies, Catalog: c.Catalog, Paths: c.Paths, Alone: true,
+		Places: c.Format == "html" || c.Format == "sarif"}
 	if c.AsOf != "" {
 		if opts.AsOf, err = time.Parse(time.RFC3339Nano, c.AsOf); err != nil {
 			return fmt.Errorf("%w: --as-of %q: not a time such as 2026-11-21T06:12:00Z", errUsage, c.AsOf)
@@ -37,8 +39,8 @@ func (c *scanCommand) Run(ctx context.Context) (err error) {
 	switch c.Events {
 	case "":
 	case "-":
-		if c.Format == "json" {
-			return fmt.Errorf("%w: --events - and --format json would both write to standard output; give --events a file", errUsage)
+		if c.Format != "text" {
+			return fmt.Errorf("%w: --events - and --format %s would both write to standard output; give --events a file", errUsage, c.Format)
 		}
 		opts.Events = os.Stdout
 	default:
@@ -84,9 +86,14 @@ func (c *scanCommand) print(report *scan.Report) error {
 	}
 	out := bufio.NewWriter(os.Stdout)
 	var err error
-	if c.Format == "json" {
+	switch c.Format {
+	case "json":
 		err = report.JSON(out)
-	} else {
+	case "html":
+		err = report.HTML(out)
+	case "sarif":
+		err = report.SARIF(out, daemon.Version)
+	default:
 		err = report.Text(out)
 	}
 	if err == nil {

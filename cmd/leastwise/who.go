@@ -12,6 +12,7 @@ import (
 
 type whoCommand struct {
 	configFlag
+	serverFlag
 	Name string `arg:"" help:"Key of a credential or of an identity, or its end, as long as it is unique." name:"CREDENTIAL|IDENTITY"`
 	AsOf string `help:"Who was it then (RFC 3339)?" placeholder:"TIME"`
 }
@@ -25,6 +26,12 @@ func (c *whoCommand) Run(ctx context.Context) error {
 			return fmt.Errorf("%w: --as-of %q; expected a time such as 2026-11-21T06:00:00Z", errUsage, c.AsOf)
 		}
 		asOf = at.UnixNano()
+	}
+	if server, err := c.client(ctx); err != nil || server != nil {
+		if err != nil {
+			return err
+		}
+		return whoRemote(ctx, server, c.Name, c.AsOf)
 	}
 	cfg, env, err := c.load("leastwise", "error")
 	if err != nil {

@@ -471,7 +471,7 @@ func TestSourcesAndDeadLetters(t *testing.T) {
 		t.Errorf("states %v", states)
 	}
 	page := get[contract.Page[contract.DeadLetter]](v, "/v1/dead-letters?limit=2")
-	if len(page.Items) != 2 || page.Next == nil || page.Items[0].Replay != "leastwise scan --source vault '/var/log/au dit.log'" {
+	if len(page.Items) != 2 || page.Next == nil || page.Items[0].Replay != "leastwise deadletter replay "+page.Items[0].ID {
 		t.Fatalf("got %+v", page)
 	}
 	rest := get[contract.Page[contract.DeadLetter]](v, "/v1/dead-letters?limit=2&cursor="+*page.Next)

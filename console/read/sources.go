@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/leastwise/leastwise/console/contract"
-	"github.com/leastwise/leastwise/console/view"
 	"github.com/leastwise/leastwise/internal/store"
 )
 
@@ -88,22 +87,18 @@ func (r *Reader) DeadLetters(ctx context.Context, source, reason, cursor string,
 			page.Next = next("dead-letters", strconv.FormatInt(last.ObservedAt.UnixNano(), 10), last.ID)
 			return nil
 		}
-		d.ID, d.ObservedAt, d.Replay = strings.ToLower(d.ID), nanos(at), replay(d.Source, d.Position)
+		d.ID, d.ObservedAt = strings.ToLower(d.ID), nanos(at)
+		d.Replay = replay(d.ID, d.Reason)
 		page.Items = append(page.Items, d)
 		return nil
 	})
 	return page, err
 }
 
-// replay reads the file again in which the record stands: events that were read once are counted once, so reading them
-// again changes nothing but the record that is read this time.
-func replay(source, position string) string {
-	file := position
-	if colon := strings.LastIndexByte(position, ':'); colon > 0 {
-		file = position[:colon]
+// replay is the command that reads the record again where it stood. What was read already is done with.
+func replay(id, reason string) string {
+	if reason == "replayed" {
+		return ""
 	}
-	if file == "" {
-		file = "FILE"
-	}
-	return "leastwise scan --source " + view.Quote(source) + " " + view.Quote(file)
+	return "leastwise deadletter replay " + id
 }

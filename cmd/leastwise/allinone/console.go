@@ -63,6 +63,9 @@ func RunConsole(ctx context.Context, cfg Config, env daemon.Env, hooks Hooks) er
 	if err != nil {
 		return err
 	}
+	if user := cfg.Console.ClickHouse; user != nil { // it needs no other, and should hold no password of one that may write
+		cfg.ClickHouse.Username, cfg.ClickHouse.PasswordFile = user.Username, user.PasswordFile
+	}
 	engines, err := Attach(ctx, &cfg, env)
 	if err != nil {
 		return err

@@ -95,15 +95,37 @@ func (s *scanner) tell(ctx context.Context, asOf int64) (err error) {
 	if err := c.Settle(ctx, asOf); err != nil {
 		return err
 	}
+	found := map[string]picture{}
 	for _, d := range c.Decisions() {
-		if err := s.report.decision(d, c.Entry(d.Credential)); err != nil {
+		places := func(metric string) []Place { return s.placesOf(d.Credential, metric) }
+		if err := s.report.decision(d, c.Entry(d.Credential), places); err != nil {
 			return err
+		}
+		if s.places != nil {
+			found[d.Credential] = worstOf(d)
 		}
 	}
 	c.Entries(func(e *core.Entry) {
-		if err == nil {
-			err = s.report.credential(e, asOf, usageOf(c, e, asOf))
+		if err != nil {
+			return
 		}
+		var seen picture
+		if s.places != nil {
+			seen = found[e.Key]
+			seen.places, seen.lane = s.placesOf(e.Key, ""), s.laneOf(c, e, asOf)
+		}
+		err = s.report.credential(e, asOf, usageOf(c, e, asOf), seen)
 	})
 	return err
+}
+
+// worstOf says how bad what a decision says of a credential is.
+func worstOf(d *pb.Decision) picture {
+	p := picture{count: len(d.Violations)}
+	for _, v := range d.Violations {
+		if p.severity == "" || rank(v.Severity) < rank(p.severity) {
+			p.severity = v.Severity
+		}
+	}
+	return p
 }

@@ -38,6 +38,7 @@ type batch struct {
 	dead     int
 	events   []*pb.Event
 	raw      []source.Record // to be decoded in the order of the files
+	lines    []lineOf        // of each of events, or of each of raw; none if nobody wants them
 	kind     kind            // of raw
 	grants   []*pb.Grant     // of a snapshot, or written out in a record
 	warnings []string
@@ -107,6 +108,7 @@ type reader struct {
 	out      chan<- *batch
 	batch    *batch
 	head     []byte // of the log
+	numbers  *numbered
 }
 
 func (r *reader) read(j *job) {
@@ -185,6 +187,10 @@ func (r *reader) log(path string, content io.Reader) error {
 	if !ok {
 		return fmt.Errorf("%w: unknown source %q; known: %s", ErrUsage, opts.Source, strings.Join(Sources(), ", "))
 	}
+	if opts.Places {
+		r.numbers = &numbered{from: records}
+		records = r.numbers
+	}
 	return r.records(path, k, k.records(records, 0))
 }
 
@@ -246,6 +252,10 @@ func (r *reader) records(path string, k kind, records source.Reader) error {
 
 func (r *reader) record(path string, k kind, decoder source.Decoder, line *source.Line) error {
 	position := func() string { return path + ":" + strconv.FormatInt(line.Offset, 10) }
+	var where lineOf
+	if r.numbers != nil {
+		where = lineOf{r.numbers.at(line.Offset), line.Offset}
+	}
 	if malformed := line.Malformed(); malformed != nil {
 		r.deadLetter(position(), malformed)
 		return nil
@@ -253,6 +263,9 @@ func (r *reader) record(path string, k kind, decoder source.Decoder, line *sourc
 	if decoder == nil {
 		r.batch.kind = k
 		r.batch.raw = append(r.batch.raw, source.Record{Bytes: append([]byte(nil), line.Bytes...), Position: position()})
+		if r.numbers != nil {
+			r.batch.lines = append(r.batch.lines, where)
+		}
 		return nil
 	}
 	rec := source.Record{Bytes: line.Bytes}
@@ -269,6 +282,9 @@ func (r *reader) record(path string, k kind, decoder source.Decoder, line *sourc
 		return fmt.Errorf("%s: %w", position(), err)
 	default:
 		r.batch.records++
+		for r.numbers != nil && len(r.batch.lines) < len(r.batch.events) {
+			r.batch.lines = append(r.batch.lines, where)
+		}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/leastwise/leastwise/processor/core"
 	"github.com/leastwise/leastwise/processor/identity"
 	"github.com/leastwise/leastwise/processor/lifecycle"
+	"github.com/leastwise/leastwise/rego"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
@@ -40,12 +41,14 @@ type Report struct {
 	findings    *rows[Finding]
 	worst       int // rank of the worst finding
 	policies    int // that the credentials were held against
+	rules       []rego.Policy
+	severities  map[string]int // findings by severity
 	summary     summary
 }
 
 func newReport(hold limits) *Report {
 	r := &Report{credentials: newRows[Credential](hold.rows), links: newRows[Link](hold.rows), findings: newRows[Finding](hold.rows),
-		worst: len(Severities) + 1, summary: summary{states: map[string]int{}}}
+		worst: len(Severities) + 1, severities: map[string]int{}, summary: summary{states: map[string]int{}}}
 	r.Credentials, r.Links, r.Findings = r.credentials.all(), r.links.all(), r.findings.all()
 	return r
 }
@@ -119,6 +122,10 @@ type Credential struct {
 	DerivedFrom       *string    `json:"derived_from"`
 	Scope             Scope      `json:"scope"`
 	Usage             *Usage     `json:"usage"` // null: no agent tells of it, and nothing is amiss
+	Places            []Place    `json:"places,omitempty"`
+	Lane              *Lane      `json:"lane,omitempty"`
+	Severity          string     `json:"severity,omitempty"` // of its worst finding, with Lane
+	Violations        int        `json:"violations,omitempty"`
 }
 
 // Scope of a credential; from log files alone it is mostly unknown, but its policies are named.
@@ -156,16 +163,26 @@ type Finding struct {
 	Uses       uint64     `json:"uses"`
 	Denied     uint64     `json:"denied"`
 	LastUsedAt *time.Time `json:"last_used_at"`
+	Places     []Place    `json:"places,omitempty"`
+}
+
+// picture is what is told of a credential besides, if anybody wants it: Options.Places.
+type picture struct {
+	places   []Place
+	lane     *Lane
+	severity string
+	count    int
 }
 
 // credential reports one, what agents say of it, and what it belongs to.
-func (r *Report) credential(e *core.Entry, asOf int64, told *Usage) error {
+func (r *Report) credential(e *core.Entry, asOf int64, told *Usage, seen picture) error {
 	id := e.ID()
 	c := Credential{Key: e.Key, Type: id.Type, Source: id.System, State: e.State(asOf).String(),
 		IssuedAt: moment(e.IssuedAt), ExpiresAt: moment(e.ExpiresAt), NeverExpires: e.NeverExpires(),
 		LastUsedAt: moment(e.LastUsedAt), Uses: e.Uses, Denied: e.Denied, DeniedPermissions: e.DeniedPermissions(),
 		DeniedSamples: e.DeniedSamples(), Identity: text(e.Principal), DerivedFrom: text(e.Parent),
-		Scope: Scope{Policies: slices.Concat([]string{}, e.Policies), Used: used(e)}, Usage: told}
+		Scope: Scope{Policies: slices.Concat([]string{}, e.Policies), Used: used(e)}, Usage: told,
+		Places: seen.places, Lane: seen.lane, Severity: seen.severity, Violations: seen.count}
 	if e.Match.Agent != nil {
 		c.Agent = text(e.Match.Agent.ID)
 	}
@@ -236,11 +253,12 @@ func used(e *core.Entry) []string {
 }
 
 // decision reports the policies that a credential violates.
-func (r *Report) decision(d *pb.Decision, e *core.Entry) error {
+func (r *Report) decision(d *pb.Decision, e *core.Entry, places func(metric string) []Place) error {
 	for _, v := range d.Violations {
 		f := Finding{PolicyID: v.PolicyId, Credential: d.Credential, Severity: v.Severity, Reason: v.Reason,
 			Metric: v.Metric, Value: v.Value, Threshold: v.Threshold, Hint: v.Hint, Evidence: v.Evidence,
-			Uses: e.Uses, Denied: e.Denied, LastUsedAt: moment(e.LastUsedAt)}
+			Uses: e.Uses, Denied: e.Denied, LastUsedAt: moment(e.LastUsedAt), Places: places(v.Metric)}
+		r.severities[f.Severity]++
 		if owner := d.Subject.GetOwner(); owner != nil {
 			f.Owner = owner.Id
 		}

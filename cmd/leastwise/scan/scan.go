@@ -43,6 +43,9 @@ type Options struct {
 	AsOf     time.Time
 	Paths    []string
 	Events   io.Writer // each event as a JSON line; nil for none
+	// Places: the report tells where in the files its evidence stands, and what a picture of each credential needs. It takes
+	// some hundred bytes of memory for every credential.
+	Places   bool
 	Progress func(read int64)
 	Warn     func(format string, args ...any)
 	// Alone in its process: the garbage collector is set for the scan.
@@ -82,6 +85,7 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 	}
 	s := newScanner(opts, cat, engine.Current())
 	s.report.policies = len(engine.Current().Policies())
+	s.report.rules = engine.Current().Policies()
 	defer s.close()
 	if opts.Alone {
 		s.room = makeRoom()
@@ -115,6 +119,7 @@ type scanner struct {
 	newest    int64
 	report    *Report
 	usage     usageTally
+	places    map[id]*whereabouts // by the hash of the credential's key; nil if nobody wants them
 	eventsOut *bufio.Writer
 	room      *room
 }
@@ -125,6 +130,9 @@ func newScanner(opts Options, cat *catalog.Catalog, rules *rego.Set) *scanner {
 		derived: newSpool(opts.hold.bytes), report: newReport(opts.hold)}
 	s.shelf = newShelf(opts.hold, s.newCore)
 	s.linker.ClaimCatalog(cat, opts.AsOf)
+	if opts.Places {
+		s.places = map[id]*whereabouts{}
+	}
 	return s
 }
 
@@ -186,11 +194,22 @@ func (s *scanner) batch(b *batch) error {
 	for _, grant := range b.grants {
 		s.grant(grant)
 	}
-	if err := s.events(input, b.events); err != nil {
-		return err
+	lines := b.lines
+	for _, ev := range b.events {
+		var where lineOf
+		if len(lines) > 0 {
+			where, lines = lines[0], lines[1:]
+		}
+		if err := s.event(input, ev, where); err != nil {
+			return err
+		}
 	}
 	for _, rec := range b.raw {
-		if err := s.record(input, s.decoder(b.kind), rec); err != nil {
+		var where lineOf
+		if len(lines) > 0 {
+			where, lines = lines[0], lines[1:]
+		}
+		if err := s.record(input, s.decoder(b.kind), rec, where); err != nil {
 			return err
 		}
 	}
@@ -233,7 +252,7 @@ func (s *scanner) decoder(k kind) source.Decoder {
 	return d
 }
 
-func (s *scanner) record(input *Input, decoder source.Decoder, rec source.Record) error {
+func (s *scanner) record(input *Input, decoder source.Decoder, rec source.Record, where lineOf) error {
 	input.Records++
 	events, err := decoder.Decode(nil, rec)
 	var malformed *source.Malformed
@@ -245,22 +264,18 @@ func (s *scanner) record(input *Input, decoder source.Decoder, rec source.Record
 	if err != nil {
 		return fmt.Errorf("%s: %w", rec.Position, err)
 	}
-	return s.events(input, events)
-}
-
-func (s *scanner) events(input *Input, events []*pb.Event) error {
 	for _, ev := range events {
-		if ev.Kind == pb.Event_UNKNOWN {
-			input.Unknown++
-		}
-		if err := s.event(input, ev); err != nil {
+		if err := s.event(input, ev, where); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *scanner) event(input *Input, ev *pb.Event) error {
+func (s *scanner) event(input *Input, ev *pb.Event, where lineOf) error {
+	if ev.Kind == pb.Event_UNKNOWN {
+		input.Unknown++
+	}
 	fresh, err := s.seen.add(id(ev.Id))
 	if err != nil {
 		return err
@@ -282,6 +297,9 @@ func (s *scanner) event(input *Input, ev *pb.Event) error {
 	}
 	input.Events++
 	s.usage.event(ev)
+	if s.places != nil {
+		s.see(ev, where)
+	}
 	return s.write(ev)
 }
 
