@@ -84,6 +84,10 @@ spire: ## build the real SPIRE server and agent, once (about 9 minutes)
 moto: ## install moto, which answers as S3, SQS and IAM do, once
 	@tools/moto.sh >/dev/null
 
+.PHONY: schemathesis
+schemathesis: ## install schemathesis, which tries out the API, once
+	@tools/schemathesis.sh >/dev/null
+
 .PHONY: up
 up: build libchdb ## the whole loop on a real Vault, SPIRE and moto with a fleet of agents, in this terminal
 	@[ -n "$${LEASTWISE_VAULT:-}" ] || command -v vault >/dev/null || tools/vault.sh >/dev/null
@@ -108,6 +112,18 @@ e2e: build libchdb vault spire moto ## tests against the real Vault and SPIRE an
 	export LEASTWISE_VAULT=$${LEASTWISE_VAULT:-$$(tools/vault.sh)} LEASTWISE_SPIRE=$${LEASTWISE_SPIRE:-$$(tools/spire.sh)} LEASTWISE_MOTO=$${LEASTWISE_MOTO:-$$(tools/moto.sh)}
 	$(GO) test -json -count=1 -p 1 -run 'RealVault|RealSPIRE|Moto' $(PACKAGES) | $(SUMMARY)
 	bin/leastwise demo --once
+
+.PHONY: hostile
+hostile: build libchdb schemathesis ## a fleet of hostile strings through pipeline and console, in Chromium and to schemathesis
+	export LEASTWISE_SCHEMATHESIS=$${LEASTWISE_SCHEMATHESIS:-$$(tools/schemathesis.sh)} CHROMIUM=$${CHROMIUM:-$$(command -v chromium || true)}
+	cd cmd/leastwise
+	$(GO) test -json -count=1 -timeout 30m ./hostile | (cd ../.. && $(SUMMARY))
+
+.PHONY: demo-walk
+demo-walk: build libchdb vault spire moto ## a walk through the demo's page in Chromium: sign in, ask, approve, stop, watch a revocation
+	export LEASTWISE_VAULT=$${LEASTWISE_VAULT:-$$(tools/vault.sh)} LEASTWISE_SPIRE=$${LEASTWISE_SPIRE:-$$(tools/spire.sh)} LEASTWISE_MOTO=$${LEASTWISE_MOTO:-$$(tools/moto.sh)}
+	cd $(PAGE)
+	npm run demo --silent
 
 .PHONY: bench
 bench: build libchdb ## name, value, budget, ok or short

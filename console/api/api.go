@@ -116,6 +116,14 @@ func described(api huma.API) {
 		typ := schemas.TypeFromRef("#/components/schemas/" + name)
 		nullable(schema, typ)
 	}
+	// Headers that are too long are refused by net/http, in its own words, before anything of ours sees them.
+	for _, path := range api.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{path.Get, path.Post} {
+			if op != nil && op.Responses["431"] != nil {
+				op.Responses["431"].Content = map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: "string"}}}
+			}
+		}
+	}
 	api.OpenAPI().AddOperation(&huma.Operation{OperationID: "live", Method: http.MethodGet, Path: "/v1/live", Summary: "What changes, as it happens",
 		Description: "Server-sent events: status (as /v1/status answers) and changed ({what, keys}): ask again.",
 		Responses:   map[string]*huma.Response{"200": {Description: "A stream that stays open", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}}}}})

@@ -67,7 +67,7 @@ func (g *Guard) enter(w http.ResponseWriter, p Person, to string) {
 }
 
 var page = template.Must(template.New("page").Parse(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><link rel="icon" href="/icon.svg">
 <title>{{.Title}} - Leastwise</title></head>
 <body><main><h1>{{.Title}}</h1><p>{{.Text}}</p>{{if .Next}}<p><a href="{{.Next}}">Go on</a></p>{{end}}</main></body></html>
 `))

@@ -1,8 +1,12 @@
 // Debian's Chromium, without a window and without a graphics card, watched for what must not happen.
-import { existsSync } from "node:fs";
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
-const found = process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+const found = process.env.CHROMIUM || ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
 if (!found) throw new Error("No Chromium: apt-get install chromium, or name it in CHROMIUM.");
 
 export const launch = () => chromium.launch({ executablePath: found, args: ["--no-sandbox", "--use-angle=swiftshader", "--use-gl=angle", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist", "--disable-dev-shm-usage"] });
@@ -20,10 +24,24 @@ export function watch(page, origin, wrong) {
   });
 }
 
+/** The page has its data. */
+export async function ready(page, timeout = 20_000) {
+  await page.waitForSelector("main h1", { state: "attached", timeout });
+  await page.waitForFunction(() => !/^\s*Loading/m.test(document.querySelector("main")?.innerText ?? "") && !document.querySelector("main [aria-busy=true]"), null, { timeout });
+}
+
 /** The page has its data and has drawn it. */
 export async function settled(page) {
   await page.waitForLoadState("load");
-  await page.waitForSelector("main h1", { timeout: 20_000 });
-  await page.waitForFunction(() => !/^\s*Loading/m.test(document.querySelector("main")?.innerText ?? "") && !document.querySelector("main [aria-busy=true]"), null, { timeout: 20_000 });
+  await ready(page);
   await page.waitForTimeout(900);
+}
+
+/** axe finds nothing that it calls serious or critical. */
+export async function accessible(page) {
+  // Handed over by the protocol: the page's own policy would not let a script in.
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+  const bad = violations.filter((v) => v.impact === "serious" || v.impact === "critical");
+  assert.deepEqual(bad.map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.any?.[0]?.message ?? ""}`).join(" | ")}`), []);
 }

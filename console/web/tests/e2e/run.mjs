@@ -1,12 +1,9 @@
 // Walks through the pages in Chromium against the mock: nothing may break, speak to another host or lock anybody out.
 //   DIST: the built page (dist)
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { serve } from "../../mock/server.mjs";
-import { launch, settled, watch } from "./browser.mjs";
+import { accessible, launch, settled, watch } from "./browser.mjs";
 
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const server = await serve({ n: 3000 });
 const browser = await launch();
 const key = (agent) => encodeURIComponent(server.fleet.named(agent).key);
@@ -36,13 +33,6 @@ async function test(name, f, options = {}) {
     console.log(`FAIL ${name}\n     ${String(e.message).replaceAll("\n", "\n     ")}${wrong.length ? `\n     ${wrong.join("\n     ")}` : ""}`);
   }
   await context.close();
-}
-async function accessible(page) {
-  // Handed over by the protocol: the page's own policy would not let a script in.
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
-  const bad = violations.filter((v) => v.impact === "serious" || v.impact === "critical");
-  assert.deepEqual(bad.map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.any?.[0]?.message ?? ""}`).join(" | ")}`), []);
 }
 const open = async (page, path) => {
   await page.goto(server.url + path);
