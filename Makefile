@@ -130,6 +130,10 @@ bench: build libchdb ## name, value, budget, ok or short
 	bin/leastwise bench
 	cd tools/compare && GOWORK=off $(GO) run . --log ../../collectors/cloudtrail/testdata/stolen-instance-credential.jsonl
 
+.PHONY: bench-page
+bench-page: build libchdb ## the page on 100,000 credentials and 5,000,000 events: pictures in Chromium, and the API with 20 readers
+	bin/leastwise bench-page
+
 .PHONY: crash
 crash: build libchdb ## kill -9 at random moments, then compare with an uninterrupted run; SEED=n repeats one
 	bin/leastwise crash $(if $(SEED),--seed $(SEED))

@@ -195,17 +195,28 @@ func (s *Set) policyViolations(d document, v *Values) ([]*leastwisev1.Violation,
 
 // deviation is how far a value stands past the threshold, as a share of it; the bare distance where the threshold is 0;
 // negative where the condition does not hold or the value is unknown. It is bounded, since JSON can not write infinity.
+// What violates is never 0 past its threshold: "at least 5" is passed by the fifth as "more than 4" is, what must not equal
+// the threshold stands there wholly, and what is measured finely and stands right at it is past by the least there is.
 func (t *Threshold) deviation(v *Values) float64 {
 	value, known := v.Get(t.Metric)
 	if !known || !t.Condition.holds(value, t.Value) {
 		return -1
 	}
-	far := math.Abs(value - t.Value)
-	if t.Value != 0 {
-		far /= t.Value
+	if t.Condition == Equals {
+		return 1
 	}
-	return min(far, unbounded)
+	far := math.Abs(value - t.Value)
+	if (t.Condition == GreaterOrEqual || t.Condition == LessOrEqual) && t.Metric.whole() {
+		far++
+	}
+	if t.Value != 0 {
+		far /= math.Abs(t.Value)
+	}
+	return min(max(far, least), unbounded)
 }
+
+// least is the smallest deviation of what violates.
+const least = 0.001
 
 func customViolation(d document) (*leastwisev1.Violation, error) {
 	out := &leastwisev1.Violation{

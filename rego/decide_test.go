@@ -116,6 +116,47 @@ action: [{severity: low, channel: a}, {severity: critical, channel: b}]
 	}
 }
 
+func TestWhatViolatesStandsPastItsThreshold(t *testing.T) {
+	for _, c := range []struct {
+		metric    Metric
+		condition string
+		threshold string
+		value     float64
+		want      float64
+	}{
+		{ElevationAttempts, "greater_or_equal", "5", 5, 0.2}, // as "more than 4" is
+		{ElevationAttempts, "greater_or_equal", "5", 9, 1},
+		{ElevationAttempts, "greater_than", "4", 5, 0.25},
+		{ElevationAttempts, "greater_than", "0", 3, 3},
+		{ElevationAttempts, "equals", "0", 0, 1},
+		{ElevationAttempts, "not_equals", "0", 2, 2},
+		{ScopeComplexity, "less_or_equal", "4", 4, 0.25},
+		{ScopeWeight, "greater_or_equal", "10", 10, least},
+		{CredentialAge, "greater_or_equal", "1h", 3600, least},
+		{UtilizationRatio, "less_or_equal", "10%", 0.1, least},
+		{UtilizationRatio, "less_than", "10%", 0, 1},
+		{UnresolvedIdentity, "equals", "true", 1, 1},
+		{UnresolvedIdentity, "equals", "false", 0, 1},
+		{UnresolvedIdentity, "not_equals", "false", 1, 1},
+	} {
+		name := c.metric.String() + " " + c.condition + " " + c.threshold
+		set := load(t, map[string]string{"p.yaml": `policy_id: p
+metrics: [{name: ` + c.metric.String() + `, source: any, threshold: "` + c.threshold + `", condition: ` + c.condition + `}]
+action: [{severity: low}]
+`})
+		var v Values
+		v.Set(c.metric, c.value)
+		r := evaluate(t, set, &Subject{}, &v)
+		if len(r.Violations) != 1 {
+			t.Errorf("%s: %v violates nothing", name, c.value)
+			continue
+		}
+		if got := r.Violations[0].Deviation; math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: %v stands %v past; expected %v", name, c.value, got, c.want)
+		}
+	}
+}
+
 func TestUnknownNeverViolatesAndIsTold(t *testing.T) {
 	set := load(t, map[string]string{"p.yaml": `policy_id: p
 metrics:

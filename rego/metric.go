@@ -88,6 +88,9 @@ func (m Metric) unit() unit {
 	return count
 }
 
+// whole tells whether the metric counts things one by one.
+func (m Metric) whole() bool { return m.unit() == count && m != ScopeWeight }
+
 // expected says in words what a threshold of the unit looks like.
 func (u unit) expected() string {
 	switch u {

@@ -36,6 +36,7 @@ type cli struct {
 	Demo       demoCommand       `cmd:"" help:"Watch the whole loop on a real Vault with a fleet of agents."`
 	Doctor     doctorCommand     `cmd:"" help:"Tell what the enforcer lacks at Vault, and print the Vault policy it needs."`
 	Bench      benchCommand      `cmd:"" help:"Measure what this machine reaches, figure by figure, against the budgets."`
+	BenchPage  benchPageCommand  `cmd:"" help:"Measure the page and its API on a fleet of 100,000 credentials."`
 	Crash      crashCommand      `cmd:"" hidden:"" help:"Prove by killing every component that nothing is lost, doubled or revoked twice."`
 	Version    kong.VersionFlag  `help:"Print the version and end."`
 }

@@ -5,6 +5,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -170,7 +171,8 @@ func (s *server) bounded(next http.Handler) http.Handler {
 // untagged answers hang on more than the fleet and the ledger.
 var untagged = []string{"/v1/me", "/v1/status", "/v1/audit", "/v1/openapi.json", "/v1/openapi.yaml"}
 
-// tagged answers 304 while nothing was written since. Figures that move with time alone are at most ten seconds old then.
+// tagged answers 304 while nothing was written since. Figures that move with time alone are at most ten seconds old then. The
+// picture of the fleet, which is large, has a tag of what it tells.
 func (s *server) tagged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || slices.Contains(untagged, r.URL.Path) || s.Fleet.Problem() != nil {
@@ -183,6 +185,9 @@ func (s *server) tagged(next http.Handler) http.Handler {
 			who = session.Name
 		}
 		tag := fmt.Sprintf(`W/"%s-%d-%d-%d-%d-%x"`, s.boot, snapshot.Version, snapshot.NewestAt().UnixNano(), s.Ledger.Version(), s.Now().Unix()/10, short(who+r.Header.Get("Accept")))
+		if state := cmp.Or(r.URL.Query().Get("state"), fleet.Active); r.URL.Path == "/v1/fleet" && slices.Contains(feedStates, state) {
+			_, tag = s.feed(state)
+		}
 		w.Header().Set("Cache-Control", "private, no-cache")
 		w.Header().Set("Vary", "Accept, Cookie")
 		if strings.Contains(r.Header.Get("If-None-Match"), tag) {
@@ -193,6 +198,9 @@ func (s *server) tagged(next http.Handler) http.Handler {
 		next.ServeHTTP(&tagger{ResponseWriter: w, tag: tag}, r)
 	})
 }
+
+// feedStates are those that a feed can be asked for.
+var feedStates = []string{fleet.Active, fleet.Expired, fleet.Revoked, fleet.Unknown, "all"}
 
 // tagger sets the tag on answers that succeed.
 type tagger struct {

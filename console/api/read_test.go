@@ -482,3 +482,39 @@ func TestSourcesAndDeadLetters(t *testing.T) {
 		t.Errorf("another reason: %d", n)
 	}
 }
+
+func TestTheFeedIsSentAgainOnlyIfItTellsSomethingElse(t *testing.T) {
+	b := newBench(t)
+	b.now = b.now.Truncate(5 * time.Minute).Add(time.Minute)
+	b.write(row{key: "vault/prod/token/a", issued: -time.Hour, expires: 3 * time.Minute}, row{key: "vault/prod/token/b", issued: -time.Hour})
+	b.see()
+	v := b.as("eva", []string{signin.Viewer})
+	ask := func(tag string) (int, string, int) {
+		t.Helper()
+		status, head, body := v.do(http.MethodGet, "/v1/fleet?state=active", nil, map[string]string{"If-None-Match": tag})
+		return status, head.Get("ETag"), len(body)
+	}
+	status, tag, n := ask("")
+	if status != http.StatusOK || tag == "" || n == 0 {
+		t.Fatalf("%d, tag %q, %d bytes", status, tag, n)
+	}
+	b.now = b.now.Add(time.Minute)
+	b.exec("INSERT INTO source_health (source, instance, at, trouble) VALUES", "vault", "prod", b.now, "")
+	b.see()
+	if status, same, n := ask(tag); status != http.StatusNotModified || same != tag || n != 0 {
+		t.Errorf("a heartbeat came, and time passed: %d, tag %q after %q, %d bytes", status, same, tag, n)
+	}
+	b.now = b.now.Add(2*time.Minute + time.Second)
+	status, later, _ := ask(tag)
+	if status != http.StatusOK || later == tag {
+		t.Errorf("one has expired: %d, tag %q after %q", status, later, tag)
+	}
+	b.violate("vault/prod/token/b", 1, 4)
+	b.see()
+	if status, worse, _ := ask(later); status != http.StatusOK || worse == later {
+		t.Errorf("one is past a policy: %d, tag %q after %q", status, worse, later)
+	}
+	if status, _, _ := v.do(http.MethodGet, "/v1/fleet?state=nonsense", nil, nil); status != http.StatusUnprocessableEntity {
+		t.Errorf("a state that there is not: %d", status)
+	}
+}

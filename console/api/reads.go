@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	endian "encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
@@ -90,11 +91,8 @@ func (s *server) reads(api huma.API) {
 		func(ctx context.Context, in *struct {
 			State string `query:"state" enum:"active,expired,revoked,unknown,all" default:"active"`
 		}) (*binary, error) {
-			state := in.State
-			if state == "all" {
-				state = ""
-			}
-			return &binary{"application/octet-stream", s.feed(state)}, nil
+			feed, _ := s.feed(in.State)
+			return &binary{"application/octet-stream", feed}, nil
 		})
 	huma.Register(api, operation("fleet-use", http.MethodGet, "/v1/fleet/use", "When credentials were used", 422), s.use)
 }
@@ -250,13 +248,19 @@ func (s *server) policyDetail(ctx context.Context, in *Named) (*answer[contract.
 	return give(out), nil
 }
 
-// feed keeps the last picture of each state for a while: many look at the same.
-func (s *server) feed(state string) []byte {
+// feed keeps the last picture of each state for a while: many look at the same. Its tag stays while it tells the same.
+func (s *server) feed(state string) (feed []byte, tag string) {
+	if state == "all" {
+		state = ""
+	}
 	snapshot := s.Fleet.Snapshot()
-	return snapshot.Keep("feed-"+state, s.Now(), 10*time.Second, func() []byte {
+	kept := snapshot.Keep("feed-"+state, s.Now(), 10*time.Second, func() []byte {
 		v := view.View{Snapshot: snapshot, Now: s.Now(), Policies: s.Policies}
-		return v.Feed(state)
+		feed, sum := v.Feed(state)
+		return endian.BigEndian.AppendUint64(feed, sum)
 	})
+	feed, sum := kept[:len(kept)-8], kept[len(kept)-8:]
+	return feed, fmt.Sprintf(`"%x"`, sum)
 }
 
 func (s *server) use(ctx context.Context, in *struct {

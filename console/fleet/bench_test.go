@@ -79,7 +79,7 @@ func BenchmarkFleet(b *testing.B) {
 	})
 	b.Run("feed", func(b *testing.B) {
 		for b.Loop() {
-			_ = v.Feed(fleet.Active)
+			_, _ = v.Feed(fleet.Active)
 		}
 	})
 }

@@ -28,13 +28,11 @@ func (f *Fleet) One(ctx context.Context, key string) (*Item, error) {
 		return nil, fmt.Errorf("read credential: %w", err)
 	}
 	decision, ladder := &pb.Decision{}, &pb.LadderState{}
-	decided, err := newest(ctx, f.opts.Store, schemas.TopicDecisions, `SELECT kafka_partition, kafka_offset FROM decisions
-		WHERE credential = ? ORDER BY kafka_offset DESC LIMIT 1`, key, decision)
+	decided, err := newest(ctx, f.opts.Store, schemas.TopicDecisions, key, decision)
 	if err != nil {
 		return nil, err
 	}
-	stepped, err := newest(ctx, f.opts.Store, schemas.TopicEnforcement, `SELECT kafka_partition, kafka_offset FROM enforcement
-		WHERE credential = ? ORDER BY step DESC, kafka_offset DESC LIMIT 1`, key, ladder)
+	stepped, err := newest(ctx, f.opts.Store, schemas.TopicEnforcement, key, ladder)
 	if err != nil {
 		return nil, err
 	}
@@ -47,9 +45,9 @@ func (f *Fleet) One(ctx context.Context, key string) (*Item, error) {
 	return made(row, decision, ladder), nil
 }
 
-// newest reads the record that a query points to.
-func newest(ctx context.Context, db *store.DB, topic, query, key string, into interface{ UnmarshalVT([]byte) error }) (bool, error) {
-	rows, err := db.Query(ctx, `SELECT value FROM audit_log WHERE topic = ? AND (kafka_partition, kafka_offset) IN (`+query+`) LIMIT 1`, topic, key)
+// newest reads the newest record of a credential.
+func newest(ctx context.Context, db *store.DB, topic, key string, into interface{ UnmarshalVT([]byte) error }) (bool, error) {
+	rows, err := db.Query(ctx, `SELECT value FROM newest_records WHERE topic = ? AND key = ? ORDER BY at DESC, kafka_offset DESC LIMIT 1`, topic, key)
 	if err != nil {
 		return false, fmt.Errorf("read %s of a credential: %w", topic, err)
 	}

@@ -137,12 +137,17 @@ func (f *Fleet) readCredentials(ctx context.Context, changed map[string]bool) er
 	return nil
 }
 
-// readNewest gives the newest record of each key that was written since the last reading.
+// readNewest gives the newest record of each key that was written since the last reading: at first all there are, which
+// ClickHouse keeps apart from the log, then what the log got since.
 func (f *Fleet) readNewest(ctx context.Context, topic string, take func(key, value string) error) error {
 	known := f.offsets[topic]
-	where, args := since(known)
-	rows, err := f.opts.Store.Query(ctx, `SELECT kafka_partition, key, max(kafka_offset), argMax(value, kafka_offset) FROM audit_log
-		WHERE topic = ? AND `+where+` GROUP BY kafka_partition, key`, append([]any{topic}, args...)...)
+	query, args := `SELECT kafka_partition, key, kafka_offset, value FROM newest_records FINAL WHERE topic = ?`, []any{topic}
+	if known != nil {
+		where, past := since(known)
+		query = `SELECT kafka_partition, key, max(kafka_offset), argMax(value, kafka_offset) FROM audit_log WHERE topic = ? AND ` + where + ` GROUP BY kafka_partition, key`
+		args = append(args, past...)
+	}
+	rows, err := f.opts.Store.Query(ctx, query, args...)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", topic, err)
 	}

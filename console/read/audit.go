@@ -24,35 +24,7 @@ func (r *Reader) Audit(ctx context.Context, topic, cursor string, limit int) (co
 	if err != nil {
 		return page, err
 	}
-	where, args := "(? = '' OR topic = ?)", []any{topic, topic}
-	if after != nil {
-		var numbers [3]int64
-		for i, part := range []string{after[0], after[2], after[3]} {
-			if numbers[i], err = strconv.ParseInt(part, 10, 64); err != nil {
-				return page, ErrCursor
-			}
-		}
-		where += " AND (toUnixTimestamp64Nano(at), toString(topic), toInt64(kafka_partition), kafka_offset) < (?, ?, ?, ?)"
-		args = append(args, numbers[0], after[1], numbers[1], numbers[2])
-	}
-	// The rows' texts are large: first which rows, then their texts.
-	args = append(args, limit+1)
-	type place struct {
-		at, offset int64
-		topic      string
-		partition  uint32
-	}
-	var places []place
-	err = r.each(ctx, "the audit log", `SELECT toUnixTimestamp64Nano(at) AS nanos, toString(topic) AS name, kafka_partition, kafka_offset
-		FROM audit_log WHERE `+where+` ORDER BY nanos DESC, name DESC, kafka_partition DESC, kafka_offset DESC
-		LIMIT 1 BY name, kafka_partition, kafka_offset LIMIT ?`, args, func(rows store.Rows) error {
-		var p place
-		if err := rows.Scan(&p.at, &p.topic, &p.partition, &p.offset); err != nil {
-			return err
-		}
-		places = append(places, p)
-		return nil
-	})
+	places, err := r.places(ctx, topic, after, limit+1)
 	if err != nil || len(places) == 0 {
 		return page, err
 	}
@@ -63,7 +35,7 @@ func (r *Reader) Audit(ctx context.Context, topic, cursor string, limit int) (co
 	}
 	entries := map[place]contract.AuditEntry{}
 	var conditions []string
-	args = nil
+	var args []any
 	for _, p := range places {
 		conditions = append(conditions, "(?, ?, ?)")
 		args = append(args, p.topic, p.partition, p.offset)
@@ -87,6 +59,58 @@ func (r *Reader) Audit(ctx context.Context, topic, cursor string, limit int) (co
 		}
 	}
 	return page, err
+}
+
+// place is where an entry of the audit log stands.
+type place struct {
+	at, offset int64
+	topic      string
+	partition  uint32
+}
+
+// places finds the newest entries after a cursor. The log is sorted by its chains and may be large: the newest minutes are
+// looked at first, then ever longer times before them, each of which ClickHouse finds by an index.
+func (r *Reader) places(ctx context.Context, topic string, after []string, limit int) ([]place, error) {
+	until, cursor, bound := r.now().Add(24*time.Hour).UnixNano(), "", []any{} // clocks may differ
+	if after != nil {
+		var numbers [3]int64
+		for i, part := range []string{after[0], after[2], after[3]} {
+			var err error
+			if numbers[i], err = strconv.ParseInt(part, 10, 64); err != nil {
+				return nil, ErrCursor
+			}
+		}
+		cursor = " AND (toUnixTimestamp64Nano(at), toString(topic), toInt64(kafka_partition), kafka_offset) < (?, ?, ?, ?)"
+		bound = []any{numbers[0], after[1], numbers[1], numbers[2]}
+		until = numbers[0]
+	}
+	where := "1"
+	if topic != "" {
+		where, bound = "topic = ?", append([]any{topic}, bound...)
+	}
+	var out []place
+	for begin, width := min(until, r.now().UnixNano()), int64(15*time.Minute); ; width *= 8 {
+		from := begin - width
+		last := width > int64(3*365*24*time.Hour)
+		if last {
+			from = -1
+		}
+		args := append(slices.Clone(bound), from, until, limit-len(out))
+		err := r.each(ctx, "the audit log", `SELECT toUnixTimestamp64Nano(at) AS nanos, toString(topic) AS name, kafka_partition, kafka_offset
+			FROM audit_log WHERE `+where+cursor+` AND at > fromUnixTimestamp64Nano(toInt64(?)) AND at <= fromUnixTimestamp64Nano(toInt64(?))
+			ORDER BY nanos DESC, name DESC, kafka_partition DESC, kafka_offset DESC LIMIT 1 BY name, kafka_partition, kafka_offset LIMIT ?`, args, func(rows store.Rows) error {
+			var p place
+			if err := rows.Scan(&p.at, &p.topic, &p.partition, &p.offset); err != nil {
+				return err
+			}
+			out = append(out, p)
+			return nil
+		})
+		if err != nil || last || len(out) >= limit {
+			return out, err
+		}
+		until = from
+	}
 }
 
 // told says in words what a record of the audit log says, and who says it.

@@ -94,10 +94,12 @@ func (r *Reader) steps(ctx context.Context, d *contract.CredentialDetail) error 
 	})
 }
 
-// history leaves out heartbeats: a decision that says what the one before said.
+// history leaves out heartbeats: a decision that says what the one before said. Of an hour's decisions that name the same
+// policies and differ by less than a twentieth the first stands for all.
 func (r *Reader) history(ctx context.Context, d *contract.CredentialDetail) error {
-	err := r.each(ctx, "decisions", `SELECT toUnixTimestamp64Nano(decided_at), deviation, policies FROM decisions
-		WHERE credential = ? ORDER BY decided_at DESC, kafka_offset DESC LIMIT 2000`, []any{d.Key}, func(rows store.Rows) error {
+	err := r.each(ctx, "decisions", `SELECT toUnixTimestamp64Nano(min(decided_at)) AS at, argMin(deviation, decided_at), policies FROM decisions
+		WHERE credential = ? GROUP BY toStartOfHour(decided_at), policies, if(deviation = 0, 0, ceil(log(abs(deviation)) * 20))
+		ORDER BY at DESC, min(kafka_offset) DESC LIMIT 4000`, []any{d.Key}, func(rows store.Rows) error {
 		var at int64
 		var one contract.Decided
 		if err := rows.Scan(&at, &one.Deviation, &one.Violated); err != nil {
@@ -123,8 +125,8 @@ func closeTo(a, b float64) bool { return a == b || (a-b)*(a-b) < 0.0001*a*b }
 func (r *Reader) hours(ctx context.Context, d *contract.CredentialDetail) error {
 	from := r.now().Add(-14 * 24 * time.Hour)
 	return r.each(ctx, "uses", `SELECT toInt64(toUnixTimestamp(toStartOfHour(occurred_at))) AS hour, uniqExactIf(id, kind = 'USED'), uniqExactIf(id, kind = 'DENIED')
-		FROM events WHERE credential = ? AND kind IN ('USED', 'DENIED') AND flag = '' AND occurred_at >= ? GROUP BY hour ORDER BY hour`,
-		[]any{d.Key, from}, func(rows store.Rows) error {
+		FROM events WHERE credential = ? AND kind IN ('USED', 'DENIED') AND flag = '' AND occurred_at >= ? AND written_at >= ? GROUP BY hour ORDER BY hour`,
+		[]any{d.Key, from, writtenFor(from)}, func(rows store.Rows) error {
 			var hour int64
 			var h contract.HourOfUse
 			if err := rows.Scan(&hour, &h.Uses, &h.Denied); err != nil {
@@ -135,6 +137,10 @@ func (r *Reader) hours(ctx context.Context, d *contract.CredentialDetail) error 
 			return nil
 		})
 }
+
+// writtenFor is when the first row of what happened since a time can have been written: not before, but for clocks that
+// differ. Rows are kept by the day on which they were written.
+func writtenFor(from time.Time) time.Time { return from.Add(-24 * time.Hour) }
 
 // Events of a credential, newest first.
 func (r *Reader) Events(ctx context.Context, key, cursor string, limit int) (contract.Page[contract.Event], error) {
@@ -152,21 +158,40 @@ func (r *Reader) Events(ctx context.Context, key, cursor string, limit int) (con
 		where = " AND (toUnixTimestamp64Nano(occurred_at), hex(id)) < (?, ?)"
 		args = append(args, at, after[1])
 	}
-	var at int64
-	err = r.each(ctx, "events", `SELECT hex(id) AS name, kind, toUnixTimestamp64Nano(occurred_at) AS at, toUnixTimestamp64Nano(observed_at), source, instance, action,
+	// Some credentials have very many: first which they are, then all that is told of them.
+	var ids []string
+	var first, last int64
+	err = r.each(ctx, "events", `SELECT hex(id) AS name, toUnixTimestamp64Nano(occurred_at) AS at FROM events
+		WHERE credential = ?`+where+` ORDER BY occurred_at DESC, id DESC LIMIT 1 BY id LIMIT ?`, append(args, limit+1), func(rows store.Rows) error {
+		var id string
+		var at int64
+		if err := rows.Scan(&id, &at); err != nil {
+			return err
+		}
+		if len(ids) == limit {
+			page.Next = next("events", strconv.FormatInt(first, 10), ids[limit-1])
+			return nil
+		}
+		if ids = append(ids, id); len(ids) == 1 {
+			last = at
+		}
+		first = at
+		return nil
+	})
+	if err != nil || len(ids) == 0 {
+		return page, err
+	}
+	err = r.each(ctx, "events", `SELECT lower(hex(id)), kind, toUnixTimestamp64Nano(occurred_at), toUnixTimestamp64Nano(observed_at), source, instance, action,
 			permission, resource, outcome, error, record_id, position, actor, remote_address, labels, flag
-		FROM events WHERE credential = ?`+where+` ORDER BY at DESC, name DESC LIMIT 1 BY id LIMIT ?`, append(args, limit+1), func(rows store.Rows) error {
+		FROM events WHERE credential = ? AND occurred_at >= fromUnixTimestamp64Nano(toInt64(?)) AND occurred_at <= fromUnixTimestamp64Nano(toInt64(?))
+			AND id IN (SELECT toFixedString(unhex(arrayJoin(?)), 16))
+		ORDER BY occurred_at DESC, id DESC LIMIT 1 BY id`, []any{key, first, last, ids}, func(rows store.Rows) error {
 		var e contract.Event
-		var observed int64
+		var at, observed int64
 		var outcome, actor string
-		last := at
 		if err := rows.Scan(&e.ID, &e.Kind, &at, &observed, &e.Source, &e.Instance, &e.Action, &e.Permission, &e.Resource, &outcome, &e.Error,
 			&e.RecordID, &e.Position, &actor, &e.RemoteAddress, &e.Labels, &e.Flag); err != nil {
 			return err
-		}
-		if n := len(page.Items); n == limit {
-			page.Next = next("events", strconv.FormatInt(last, 10), page.Items[n-1].ID)
-			return nil
 		}
 		e.At, e.ObservedAt, e.Actor = nanos(at), nanos(observed), text(actor)
 		e.Kind = strings.ToLower(e.Kind)
@@ -180,9 +205,6 @@ func (r *Reader) Events(ctx context.Context, key, cursor string, limit int) (con
 		page.Items = append(page.Items, e)
 		return nil
 	})
-	for i := range page.Items {
-		page.Items[i].ID = strings.ToLower(page.Items[i].ID)
-	}
 	return page, err
 }
 
@@ -199,8 +221,8 @@ func (r *Reader) Use(ctx context.Context, keys []string, from, to time.Time, buc
 	width := bucket.Milliseconds()
 	err := r.each(ctx, "uses", `SELECT credential, intDiv(toUnixTimestamp64Milli(occurred_at), ?) * ? AS bucket,
 			toInt64(uniqExactIf(id, kind = 'USED')), toInt64(uniqExactIf(id, kind = 'DENIED'))
-		FROM events WHERE credential IN (?) AND kind IN ('USED', 'DENIED') AND flag = '' AND occurred_at >= ? AND occurred_at < ?
-		GROUP BY credential, bucket ORDER BY credential, bucket LIMIT 200000`, []any{width, width, keys, from, to}, func(rows store.Rows) error {
+		FROM events WHERE credential IN (?) AND kind IN ('USED', 'DENIED') AND flag = '' AND occurred_at >= ? AND occurred_at < ? AND written_at >= ?
+		GROUP BY credential, bucket ORDER BY credential, bucket LIMIT 200000`, []any{width, width, keys, from, to, writtenFor(from)}, func(rows store.Rows) error {
 		var key string
 		var one [3]int64
 		if err := rows.Scan(&key, &one[0], &one[1], &one[2]); err != nil {
@@ -224,8 +246,12 @@ type Facts struct {
 	Policies []string
 }
 
-// Facts of all credentials that live.
+// Facts of all credentials that live. They are read once a minute.
 func (r *Reader) Facts(ctx context.Context) (map[string]Facts, error) {
+	return r.facts.get(r.now(), time.Minute, func() (map[string]Facts, error) { return r.readFacts(ctx) })
+}
+
+func (r *Reader) readFacts(ctx context.Context) (map[string]Facts, error) {
 	out := map[string]Facts{}
 	err := r.each(ctx, "labels", `SELECT credential, labels, policies FROM credentials FINAL
 		WHERE isNull(revoked_at) AND (isNull(expires_at) OR expires_at > now())`, nil, func(rows store.Rows) error {
@@ -263,13 +289,13 @@ const manyPermissions = 2000
 func (r *Reader) Scope(ctx context.Context, key string, clouds rules.Clouds) (contract.Scope, error) {
 	out := contract.Scope{Permissions: []contract.Permission{}, Denied: []contract.Refused{}}
 	state := &pb.CredentialState{}
-	var source, principal string
+	var source, instance, principal string
 	var policies []string
 	var labels map[string]string
 	found := false
-	err := r.each(ctx, "scope", `SELECT scope_known, blob, source, policies, principal, labels FROM credentials FINAL WHERE credential = ?`, []any{key}, func(rows store.Rows) error {
+	err := r.each(ctx, "scope", `SELECT scope_known, blob, source, instance, policies, principal, labels FROM credentials FINAL WHERE credential = ?`, []any{key}, func(rows store.Rows) error {
 		var blob string
-		if err := rows.Scan(&out.Known, &blob, &source, &policies, &principal, &labels); err != nil {
+		if err := rows.Scan(&out.Known, &blob, &source, &instance, &policies, &principal, &labels); err != nil {
 			return err
 		}
 		found = true
@@ -286,7 +312,7 @@ func (r *Reader) Scope(ctx context.Context, key string, clouds rules.Clouds) (co
 		out.WhyUnknown = text("The text of one or more of its policies was not read: " + strings.Join(policies, ", ") + ".")
 	}
 	if source == "vault" {
-		err = r.vaultScope(ctx, key, state, &out)
+		err = r.vaultScope(ctx, instance, policies, state, &out)
 	} else {
 		err = r.cloudScope(ctx, key, principal, policies, labels, state, clouds, &out)
 	}
@@ -308,16 +334,25 @@ func (r *Reader) Scope(ctx context.Context, key string, clouds rules.Clouds) (co
 }
 
 // vaultScope: a permission is a capability on a path; what was used is in the credential's state.
-func (r *Reader) vaultScope(ctx context.Context, key string, state *pb.CredentialState, out *contract.Scope) error {
+func (r *Reader) vaultScope(ctx context.Context, instance string, policies []string, state *pb.CredentialState, out *contract.Scope) error {
+	if len(policies) == 0 {
+		return nil
+	}
 	type permission struct{ resource, capability string }
 	by := map[permission][]string{}
-	err := r.each(ctx, "permissions", `SELECT resource, capability, policy FROM v_scope_permissions WHERE credential = ? LIMIT 20000`, []any{key}, func(rows store.Rows) error {
+	prefix := "vault/" + instance + "/policy/"
+	ids := make([]string, len(policies))
+	for i, p := range policies {
+		ids[i] = prefix + p
+	}
+	err := r.each(ctx, "permissions", `SELECT rule_resource, arrayJoin(rule_capabilities), id FROM (SELECT id, resource, capabilities FROM grants FINAL WHERE id IN (?) AND NOT deleted)
+		ARRAY JOIN resource AS rule_resource, capabilities AS rule_capabilities LIMIT 20000`, []any{ids}, func(rows store.Rows) error {
 		var p permission
-		var policy string
-		if err := rows.Scan(&p.resource, &p.capability, &policy); err != nil {
+		var id string
+		if err := rows.Scan(&p.resource, &p.capability, &id); err != nil {
 			return err
 		}
-		by[p] = append(by[p], policy)
+		by[p] = append(by[p], strings.TrimPrefix(id, prefix))
 		return nil
 	})
 	for p, granted := range by {

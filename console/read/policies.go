@@ -21,8 +21,8 @@ func (r *Reader) Trend(ctx context.Context, policy string) ([]contract.Count, er
 	now := r.now()
 	all, err := r.trend.get(now, time.Minute, func() (map[string][]dayCount, error) {
 		out := map[string][]dayCount{}
-		err := r.each(ctx, "decisions", `SELECT policy, toInt64(toUnixTimestamp(toStartOfDay(decided_at))) AS day, uniq(credential)
-			FROM decisions ARRAY JOIN policies AS policy WHERE decided_at >= ? GROUP BY policy, day ORDER BY policy, day`,
+		err := r.each(ctx, "decisions", `SELECT policy, toInt64(toUnixTimestamp(toDateTime(day, 'UTC'))) AS at, uniqMerge(credentials)
+			FROM violators_by_day WHERE day >= toDate(?) GROUP BY policy, day ORDER BY policy, day`,
 			[]any{now.Add(-trendDays * 24 * time.Hour)}, func(rows store.Rows) error {
 				var policy string
 				var day int64

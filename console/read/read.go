@@ -75,6 +75,7 @@ type Reader struct {
 	mu    sync.Mutex
 	chain map[chainKey]*chain // guarded by mu
 	trend cached[map[string][]dayCount]
+	facts cached[map[string]Facts]
 }
 
 // New makes a reader of a database.

@@ -3,6 +3,7 @@ package view
 import (
 	"encoding/binary"
 	"encoding/json"
+	"hash/maphash"
 	"math"
 	"slices"
 	"strings"
@@ -12,8 +13,9 @@ import (
 )
 
 // Feed is the whole fleet in columns, for pictures: a length, a header in JSON, and the columns one after another, all
-// little-endian. It is sorted by deviation, worst first. State "" takes all states.
-func (v *View) Feed(state string) []byte {
+// little-endian. It is sorted by deviation, worst first. State "" takes all states. Two feeds of one sum tell the same, at
+// times that are at most feedAge apart.
+func (v *View) Feed(state string) (out []byte, sum uint64) {
 	now := v.Now.UnixNano()
 	var items []*fleet.Item
 	for _, it := range v.Sorted(fleet.ByDeviation) {
@@ -68,6 +70,11 @@ func (v *View) Feed(state string) []byte {
 	}
 	return f.bytes()
 }
+
+// feedAge bounds how old the time in a feed may be that is still taken for the same: a picture's line for now moves with it.
+const feedAge = 5 * time.Minute
+
+var sums = maphash.MakeSeed()
 
 // states in the order of their numbers.
 var states = []string{fleet.Active, fleet.Expired, fleet.Revoked, fleet.Unknown}
@@ -176,20 +183,29 @@ func (f *feed) name(column, names string, i int, name string) {
 }
 
 // bytes puts the length and the header before the columns; a column's offset counts from the beginning of the body.
-func (f *feed) bytes() []byte {
+func (f *feed) bytes() (out []byte, sum uint64) {
 	f.header.Dictionaries = map[string][]string{}
 	for name, d := range f.names {
 		f.header.Dictionaries[name] = d.names
 	}
-	header, err := json.Marshal(f.header)
-	if err != nil {
-		header = []byte("{}") // times, numbers and texts always encode
+	write := func() []byte {
+		header, err := json.Marshal(f.header)
+		if err != nil {
+			return []byte("{}") // times, numbers and texts always encode
+		}
+		return header
 	}
+	header := write()
 	for (4+len(header))%8 != 0 {
 		header = append(header, ' ')
 	}
-	out := make([]byte, 0, 4+len(header)+len(f.data))
+	out = make([]byte, 0, 4+len(header)+len(f.data))
 	out = binary.LittleEndian.AppendUint32(out, uint32(len(header)))
-	out = append(out, header...)
-	return append(out, f.data...)
+	out = append(append(out, header...), f.data...)
+	f.header.AsOf, f.header.Now = time.Time{}, f.header.Now.Truncate(feedAge)
+	var h maphash.Hash
+	h.SetSeed(sums)
+	_, _ = h.Write(write())
+	_, _ = h.Write(f.data)
+	return out, h.Sum64()
 }

@@ -15,7 +15,7 @@ func insertDecisions(ctx context.Context, conn *store.DB, partition uint32, deci
 	at, offset := make([]time.Time, n), make([]int64, n)
 	policies, metrics, values := make([][]string, n), make([][]string, n), make([][]string, n)
 	thresholds, severities := make([][]string, n), make([][]string, n)
-	deviation := make([]float64, n)
+	deviations, deviation := make([][]float64, n), make([]float64, n)
 	granted, proposed := make([]*uint32, n), make([]*uint32, n)
 	for i, row := range decisions {
 		d := row.value
@@ -23,7 +23,7 @@ func insertDecisions(ctx context.Context, conn *store.DB, partition uint32, deci
 		for _, v := range d.Violations {
 			policies[i], metrics[i], values[i] = append(policies[i], v.PolicyId), append(metrics[i], v.Metric), append(values[i], v.Value)
 			thresholds[i], severities[i] = append(thresholds[i], v.Threshold), append(severities[i], v.Severity)
-			deviation[i] = max(deviation[i], v.Deviation)
+			deviations[i], deviation[i] = append(deviations[i], v.Deviation), max(deviation[i], v.Deviation)
 		}
 		mode[i] = d.GetLadder().GetMode().String()
 		owner[i], agent[i] = d.GetSubject().GetOwner().GetId(), d.GetSubject().GetAgent()
@@ -33,7 +33,7 @@ func insertDecisions(ctx context.Context, conn *store.DB, partition uint32, deci
 	}
 	return insert(ctx, conn, "decisions", n, []column{{"credential", credential}, {"decided_at", at},
 		{"policy_revision", revision}, {"input_revision", input}, {"policies", policies}, {"metrics", metrics},
-		{"values", values}, {"thresholds", thresholds}, {"severities", severities}, {"deviation", deviation},
+		{"values", values}, {"thresholds", thresholds}, {"severities", severities}, {"deviations", deviations}, {"deviation", deviation},
 		{"mode", mode}, {"owner", owner}, {"agent", agent}, {"granted", granted}, {"proposed", proposed},
 		{"kafka_partition", repeat(partition, n)}, {"kafka_offset", offset}})
 }

@@ -59,10 +59,6 @@ func consoleOf(cfg *Config, env daemon.Env, engines *Engines, inForce *processor
 
 // RunConsole runs the console alone, beside components that run elsewhere.
 func RunConsole(ctx context.Context, cfg Config, env daemon.Env, hooks Hooks) error {
-	inForce, err := processor.NewInForce(ctx, env, cfg.Policies, cfg.Catalog)
-	if err != nil {
-		return err
-	}
 	if user := cfg.Console.ClickHouse; user != nil { // it needs no other, and should hold no password of one that may write
 		cfg.ClickHouse.Username, cfg.ClickHouse.PasswordFile = user.Username, user.PasswordFile
 	}
@@ -71,6 +67,15 @@ func RunConsole(ctx context.Context, cfg Config, env daemon.Env, hooks Hooks) er
 		return err
 	}
 	defer engines.Close()
+	return ServeConsole(ctx, cfg, env, engines, hooks)
+}
+
+// ServeConsole runs the console on engines that are open.
+func ServeConsole(ctx context.Context, cfg Config, env daemon.Env, engines *Engines, hooks Hooks) error {
+	inForce, err := processor.NewInForce(ctx, env, cfg.Policies, cfg.Catalog)
+	if err != nil {
+		return err
+	}
 	parts, err := consoleOf(&cfg, env, engines, inForce, hooks)
 	if err != nil {
 		return err

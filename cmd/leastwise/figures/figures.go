@@ -29,6 +29,7 @@ type figure struct {
 	unit   string
 	budget float64
 	atMost bool // the value may not exceed the budget; otherwise it may not fall short of it
+	told   bool // it has no budget
 	note   string
 }
 
@@ -98,6 +99,10 @@ func report(w io.Writer, figures []figure) (ok bool, err error) {
 		verdict, bound := "ok", "at least"
 		if f.atMost {
 			bound = "at most"
+		}
+		if f.told {
+			fmt.Fprintf(table, "%s\t%s\t-\t\t%s\n", f.name, number(f.value, f.unit), f.note)
+			continue
 		}
 		if !f.holds() {
 			verdict, ok = "short", false
