@@ -134,6 +134,7 @@ func (p *partition) inputs(ctx context.Context, now time.Time, r *running, out *
 	in := Inputs{Decision: d, Facts: f, Owner: e.reachable(d), Outcome: out}
 	in.Report = r.reports >= 0 && !r.report.After(now)
 	in.Rollback = r.s != nil && e.control.Rollback(r.s.LadderId) != nil
+	in.Unsent = e.unsent(now, r)
 	if due := dueAt(r.s); !revoked(r.s) && (!due.IsZero() && !now.Before(due) || intended(r.s)) {
 		e.ask(ctx, now, r.s, d, &in.Facts)
 	}
@@ -185,6 +186,9 @@ func (e *Enforcer) do(ctx context.Context, step Step, r *running) *Outcome {
 	case TellOwner, TellRest, Remind, Escalate, Report:
 		e.tell(ctx, step, r, out)
 		return out
+	case Transmit:
+		out.Err = e.transmit(ctx, e.now(), r)
+		return out
 	}
 	i, why := e.issuer(r.s.Credential)
 	if i == nil {
@@ -207,7 +211,8 @@ func (e *Enforcer) do(ctx context.Context, step Step, r *running) *Outcome {
 func (e *Enforcer) at(ctx context.Context, i *issuer, act Act, r *running, out *Outcome) {
 	d := r.without
 	labels := r.s.GetDecision().GetSubject().GetLabels()
-	c := target.Credential{Key: r.s.Credential, Labels: labels}
+	c := target.Credential{Key: r.s.Credential, Labels: labels,
+		IssuedAt: instant(r.s.GetDecision().GetSubject().GetIssuedAt()), ExpiresAt: instant(r.s.GetDecision().GetSubject().GetExpiresAt())}
 	if intended(r.s) && r.s.IntendedAs != r.s.Credential {
 		c.Found = r.s.IntendedAs
 	}

@@ -8,6 +8,11 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/enforcer/control"
+	"github.com/leastwise/leastwise/enforcer/ssf"
+	"github.com/leastwise/leastwise/enforcer/target/aws"
+	"github.com/leastwise/leastwise/enforcer/target/gcp"
+	"github.com/leastwise/leastwise/enforcer/target/oauth"
+	"github.com/leastwise/leastwise/enforcer/target/spire"
 	"github.com/leastwise/leastwise/enforcer/target/vault"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
@@ -49,6 +54,16 @@ type Config struct {
 	Writer string `yaml:"writer"`
 	// Vault are the Vaults at which credentials are revoked.
 	Vault []vault.Config `yaml:"vault"`
+	// AWS are the accounts at which access keys and sessions are revoked.
+	AWS []aws.Config `yaml:"aws"`
+	// GCP are the projects at which service-account keys are taken away.
+	GCP []gcp.Config `yaml:"gcp"`
+	// SPIRE are the servers at which the issuance of SVIDs is ended.
+	SPIRE []spire.Config `yaml:"spire"`
+	// OAuth are the authorization servers at which tokens are revoked.
+	OAuth []oauth.Config `yaml:"oauth"`
+	// SSF tells those who accept a credential that it was taken away.
+	SSF ssf.Config `yaml:"ssf"`
 }
 
 // Protection matches credentials by shell patterns (path.Match, but * crosses
@@ -90,15 +105,28 @@ func (c Config) Validate() error {
 			return fmt.Errorf("enforcer: protect[%d]: %w", i, err)
 		}
 	}
+	if err := c.SSF.Validate(); err != nil {
+		return fmt.Errorf("enforcer: ssf: %w", err)
+	}
+	return errors.Join(each("vault", c.Vault), each("aws", c.AWS), each("gcp", c.GCP), each("spire", c.SPIRE), each("oauth", c.OAuth))
+}
+
+// issuerConfig is one entry of a list of issuers.
+type issuerConfig interface {
+	Validate() error
+	InstanceName() string
+}
+
+func each[C issuerConfig](key string, list []C) error {
 	seen := map[string]bool{}
-	for i, v := range c.Vault {
-		if err := v.Validate(); err != nil {
-			return fmt.Errorf("enforcer: vault[%d]: %w", i, err)
+	for i, c := range list {
+		if err := c.Validate(); err != nil {
+			return fmt.Errorf("enforcer: %s[%d]: %w", key, i, err)
 		}
-		if seen[v.InstanceName()] {
-			return fmt.Errorf("enforcer: vault[%d]: instance %q is there twice", i, v.InstanceName())
+		if seen[c.InstanceName()] {
+			return fmt.Errorf("enforcer: %s[%d]: instance %q is there twice", key, i, c.InstanceName())
 		}
-		seen[v.InstanceName()] = true
+		seen[c.InstanceName()] = true
 	}
 	return nil
 }

@@ -14,6 +14,9 @@ import (
 	"github.com/leastwise/leastwise/enforcer/control"
 	"github.com/leastwise/leastwise/enforcer/exception"
 	"github.com/leastwise/leastwise/enforcer/notify"
+	"github.com/leastwise/leastwise/enforcer/ssf"
+	"github.com/leastwise/leastwise/enforcer/target/aws"
+	"github.com/leastwise/leastwise/enforcer/target/spire"
 	"github.com/leastwise/leastwise/enforcer/target/vault"
 	"github.com/leastwise/leastwise/internal/daemon"
 	"github.com/leastwise/leastwise/internal/stream"
@@ -34,30 +37,40 @@ type Deps struct {
 	// Channels is the `channels` section.
 	Channels notify.Section
 	// Targets by system/instance, such as "vault/default"; they are added to
-	// those of Config.Vault.
+	// those of the configuration.
 	Targets map[string]Target
+	// AWS is what events tell of AWS's credentials and AWS does not. Without it
+	// what else a revocation hits there is unknown, and roles are not narrowed.
+	AWS aws.History
+	// SPIREIssued tells until when SVIDs that were seen issued live. Without it
+	// the entry's own limits say until when it is exposed at the latest.
+	SPIREIssued spire.Issued
 	// Notify are channels made by the caller, added to those of Channels.
 	Notify map[string]Channel
+	// Transmitter instead of Config.SSF's; nil: that one, if it has receivers.
+	Transmitter Transmitter
 }
 
 // Enforcer runs the ladders of the partitions it is assigned.
 type Enforcer struct {
-	cfg        Config
-	ladder     *Ladder
-	stream     *stream.Client
-	env        daemon.Env
-	log        *slog.Logger
-	now        func() time.Time
-	metrics    *metrics
-	mode       pb.Ladder_Mode
-	budget     control.Budget
-	targets    map[string]*issuer
-	lines      map[string]*line
-	vaults     []*vault.Target
-	exceptions exception.Index
-	control    control.State
-	ledger     ledger
-	append     func(ctx context.Context, s *pb.LadderState) error // makes a journal entry durable
+	cfg         Config
+	ladder      *Ladder
+	stream      *stream.Client
+	env         daemon.Env
+	log         *slog.Logger
+	now         func() time.Time
+	metrics     *metrics
+	mode        pb.Ladder_Mode
+	budget      control.Budget
+	targets     map[string]*issuer
+	lines       map[string]*line
+	vaults      []*vault.Target
+	ssf         *ssf.Transmitter // of Config.SSF, to be run; nil: none
+	transmitter Transmitter      // nil: nobody is to be told
+	exceptions  exception.Index
+	control     control.State
+	ledger      ledger
+	append      func(ctx context.Context, s *pb.LadderState) error // makes a journal entry durable
 
 	changes atomic.Uint64 // counts changes of control and exceptions
 
@@ -99,22 +112,10 @@ func New(cfg Config, deps Deps) (*Enforcer, error) {
 	if err := e.openTargets(deps); err != nil {
 		return nil, err
 	}
+	if err := e.openTransmitter(deps); err != nil {
+		return nil, err
+	}
 	return e, e.openChannels(deps)
-}
-
-func (e *Enforcer) openTargets(deps Deps) error {
-	for name, t := range deps.Targets {
-		e.targets[name] = &issuer{Target: t, name: name}
-	}
-	for _, c := range e.cfg.Vault {
-		t, err := vault.Open(c, e.log, e.now)
-		if err != nil {
-			return fmt.Errorf("enforcer: vault %s: %w", c.InstanceName(), err)
-		}
-		e.targets["vault/"+c.InstanceName()] = &issuer{Target: t, name: "vault/" + c.InstanceName()}
-		e.vaults = append(e.vaults, t)
-	}
-	return nil
 }
 
 func (e *Enforcer) openChannels(deps Deps) error {
@@ -151,7 +152,7 @@ func (e *Enforcer) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
-	errs := make(chan error, 4+len(e.vaults))
+	errs := make(chan error, 6+len(e.vaults))
 	start := func(what string, run func(context.Context) error) {
 		wg.Go(func() {
 			if err := run(ctx); err != nil && ctx.Err() == nil {
@@ -162,6 +163,9 @@ func (e *Enforcer) Run(ctx context.Context) error {
 	}
 	for _, t := range e.vaults {
 		start("vault", t.Run)
+	}
+	if e.ssf != nil {
+		start("security events", e.ssf.Run)
 	}
 	start("watch targets", e.watch)
 	start("follow "+schemas.TopicControl, func(ctx context.Context) error {

@@ -38,9 +38,10 @@ const (
 	Verify
 	Reissue
 	Rollback
+	Transmit // to those who accept the credential, once it is proven gone
 )
 
-var actNames = [...]string{"nothing", "tell_owner", "tell_rest", "remind", "escalate", "report", "look", "revoke", "verify", "reissue", "rollback"}
+var actNames = [...]string{"nothing", "tell_owner", "tell_rest", "remind", "escalate", "report", "look", "revoke", "verify", "reissue", "rollback", "transmit"}
 
 func (a Act) String() string { return actNames[a] }
 
@@ -56,6 +57,9 @@ type Inputs struct {
 	Report bool
 	// Rollback is set when somebody asked for it.
 	Rollback bool
+	// Unsent is when those who accept a credential that was taken are to be
+	// told (again); zero: nobody is left to be told.
+	Unsent time.Time
 	// Outcome of the act that the last step asked for; nil: it asked for none,
 	// or this process was not there to see it.
 	Outcome *Outcome

@@ -17,6 +17,7 @@ type metrics struct {
 	mode          *prometheus.GaugeVec
 	decisionAge   prometheus.Histogram
 	escalations   prometheus.Counter
+	events        *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -41,9 +42,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help: "Age of decisions when they arrive.", Buckets: []float64{0.1, 0.3, 1, 3, 10, 30, 60, 300, 1800}}),
 		escalations: prometheus.NewCounter(prometheus.CounterOpts{Name: "leastwise_enforcer_escalations_total",
 			Help: "Ladders of which somebody was told that they are stuck."}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwise_enforcer_security_events_total",
+			Help: "Security events by receiver and result (delivered, failed, refused, given_up)."}, []string{"receiver", "result"}),
 	}
 	for _, c := range []prometheus.Collector{m.ladders, m.actions, m.refusals, m.notifications, m.invalid, m.budgetLeft,
-		m.killSwitch, m.mode, m.decisionAge, m.escalations} {
+		m.killSwitch, m.mode, m.decisionAge, m.escalations, m.events} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

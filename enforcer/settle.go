@@ -217,6 +217,9 @@ func (l *Ladder) after(now time.Time, s *pb.LadderState, in Inputs) Step {
 		next.SeenInLogAt = stamp(now)
 		return Step{Entry: next}
 	}
+	if !in.Unsent.IsZero() && !now.Before(in.Unsent) {
+		return Step{Act: Transmit}
+	}
 	switch s.State {
 	case pb.LadderState_REVOKED, pb.LadderState_REISSUE_INTENDED:
 		if planned(s) {
@@ -233,6 +236,9 @@ func (l *Ladder) after(now time.Time, s *pb.LadderState, in Inputs) Step {
 	}
 	if in.Report {
 		return Step{Act: Report}
+	}
+	if !in.Unsent.IsZero() {
+		return Step{Wake: in.Unsent}
 	}
 	next := entry(now, s, nil)
 	next.State = pb.LadderState_CLOSED

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/leastwise/leastwise/enforcer/ssf"
 	"github.com/leastwise/leastwise/internal/stream"
 	"github.com/leastwise/leastwise/schemas"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
@@ -38,6 +39,10 @@ type running struct {
 	index   int          // in the heap; -1: not in it
 	reports int          // tries to tell the outcome; negative: told
 	report  time.Time    // when the next may be made
+	event   ssf.Event    // what those who accept the credential are told
+	sent    bool         // all of them know
+	sends   int          // times they were told in vain
+	send    time.Time    // when they are told again
 }
 
 func newPartition(e *Enforcer) *partition {
@@ -191,6 +196,7 @@ func (p *partition) advance(ctx context.Context, r *running) error {
 				// for again by whoever owns the partition next.
 				return context.Cause(ctx)
 			}
+			p.transmitInstead(ctx, now, in, r, out)
 		}
 	}
 	p.wake(r, p.e.now())
@@ -217,6 +223,7 @@ func (p *partition) set(r *running, s *pb.LadderState) {
 		p.e.metrics.ladders.WithLabelValues(r.s.State.String()).Dec()
 		if r.s.LadderId != s.LadderId {
 			r.reports, r.report = 0, time.Time{}
+			r.sent, r.sends, r.send = false, 0, time.Time{}
 		}
 	}
 	if ended(s) {

@@ -27,6 +27,7 @@ type cli struct {
 	Rightsize  rightsizeCommand  `cmd:"" help:"Propose the scope that observed use justifies, and say what it would have refused."`
 	Compromise compromiseCommand `cmd:"" help:"Say what the holder of a leaked credential could do, step by step, now and after it was narrowed or revoked."`
 	Gate       gateCommand       `cmd:"" help:"Refuse deployments whose identities nobody answers for."`
+	SPIRE      spireCommand      `cmd:"" name:"spire-policy" help:"Write an authorization policy for SPIRE server that refuses entries nobody justified."`
 	DeadLetter deadLetterCommand `cmd:"" name:"deadletter" help:"List records that could not be read, and read them again."`
 	Report     reportCommand     `cmd:"" help:"Send each owner a digest: what stands past policy, what was done, what comes."`
 	Exception  exceptionCommand  `cmd:"" help:"Ask for, approve, end and list exceptions."`

@@ -22,6 +22,9 @@ type Credential struct {
 	Found string
 	// Labels of the credential, such as the mount it was issued by.
 	Labels map[string]string
+	// IssuedAt and ExpiresAt are what the issuer's log told; zero: it did not.
+	IssuedAt  time.Time
+	ExpiresAt time.Time
 	// Restore is what the target itself said would be needed to give the
 	// credential back (Sighting.Restore), kept in the journal since the intent.
 	Restore string
@@ -162,3 +165,8 @@ var ErrOwn = errors.New("this is the credential by which the enforcer itself act
 // ErrUnsupported is wrapped by an Impossible error when the target does not
 // offer the act at all.
 var ErrUnsupported = errors.New("not supported by this target")
+
+// ErrIssuerCannot is wrapped by an Impossible error when nothing at the issuer
+// ends the credential, so that only those who accept it can refuse it: they
+// are to be told.
+var ErrIssuerCannot = errors.New("nothing at the issuer ends it: only those who accept it can refuse it")

@@ -1,5 +1,7 @@
 package catalog
 
+import "slices"
+
 // Owner finds an owner by id.
 func (c *Catalog) Owner(id string) (*Owner, bool) {
 	if c == nil {
@@ -16,4 +18,21 @@ func (c *Catalog) System(id string) (*System, bool) {
 	}
 	s, ok := c.systems[id]
 	return s, ok
+}
+
+// SPIFFEIDs lists the SPIFFE IDs that some agent's rules name, each once.
+func (c *Catalog) SPIFFEIDs() []string {
+	var ids []string
+	if c == nil {
+		return nil
+	}
+	for _, a := range c.agents {
+		for _, r := range a.rules {
+			if r.kind == "spiffe" {
+				ids = append(ids, r.principal)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
