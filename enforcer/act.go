@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/leastwise/leastwise/enforcer/control"
 	"github.com/leastwise/leastwise/enforcer/exception"
 	"github.com/leastwise/leastwise/enforcer/notify"
 	"github.com/leastwise/leastwise/enforcer/target"
@@ -128,17 +128,70 @@ func (p *partition) inputs(ctx context.Context, now time.Time, r *running, out *
 		d, f.Cover = rest, exception.Cover{}
 	}
 	r.without = d
-	if id := r.s.GetLadderId(); id != "" {
-		f.ApprovedBy = short(e.control.ApprovedBy(id))
-	}
-	in := Inputs{Decision: d, Facts: f, Owner: e.reachable(d), Outcome: out}
+	in := Inputs{Decision: d, Facts: f, Owner: e.reachable(d), Outcome: out, Quiet: r.quiet}
 	in.Report = r.reports >= 0 && !r.report.After(now)
-	in.Rollback = r.s != nil && e.control.Rollback(r.s.LadderId) != nil
+	if id := r.s.GetLadderId(); id != "" {
+		in.Facts.Approvals = e.approvals(id)
+		in.Rollback = e.control.Rollback(id) != nil
+		in.Restore = e.control.Restore(id)
+	}
 	in.Unsent = e.unsent(now, r)
-	if due := dueAt(r.s); !revoked(r.s) && (!due.IsZero() && !now.Before(due) || intended(r.s)) {
+	for _, step := range d.GetLadder().GetEscalation() {
+		if e.lines[step.Channel] != nil {
+			in.Path = append(in.Path, step)
+		}
+	}
+	due := dueAt(r.s)
+	switch {
+	case revoked(r.s):
+		in.FinishAfter = e.finishAfter(r.s)
+		if in.FinishAfter > 0 && !now.Before(instant(r.s.RevokedAt).Add(in.FinishAfter)) {
+			e.ask(ctx, now, r.s, r.s.Decision, &in.Facts)
+		}
+	case !due.IsZero() && !now.Before(due) || intended(r.s):
 		e.ask(ctx, now, r.s, d, &in.Facts)
 	}
 	return in
+}
+
+func (e *Enforcer) approvals(ladderID string) map[control.Class][]control.Approval {
+	var all map[control.Class][]control.Approval
+	for _, act := range control.Classes {
+		if list := e.control.Approvals(ladderID, act); len(list) > 0 {
+			if all == nil {
+				all = map[control.Class][]control.Approval{}
+			}
+			all[act] = list
+		}
+	}
+	return all
+}
+
+// finishAfter is the target's further period before the second step, where
+// there is one that is not done.
+func (e *Enforcer) finishAfter(s *pb.LadderState) time.Duration {
+	if s.RevokedAt == nil || s.FinishedAt != nil || s.State == pb.LadderState_CLOSED || s.State == pb.LadderState_ROLLED_BACK {
+		return 0
+	}
+	i, _ := e.issuer(s.Credential)
+	if i == nil {
+		return 0
+	}
+	if f, ok := i.Target.(Finisher); ok {
+		return f.FinishAfter(credentialOf(s))
+	}
+	return 0
+}
+
+// credentialOf is a ladder's credential as targets are asked about it.
+func credentialOf(s *pb.LadderState) target.Credential {
+	sub := s.GetDecision().GetSubject()
+	c := target.Credential{Key: s.Credential, Labels: sub.GetLabels(), IssuedAt: instant(sub.GetIssuedAt()), ExpiresAt: instant(sub.GetExpiresAt()),
+		Restore: s.Restore, RevokedAt: instant(s.RevokedAt)}
+	if s.IntendedAs != s.Credential {
+		c.Found = s.IntendedAs
+	}
+	return c
 }
 
 // reachable are the owner's channels that are configured.
@@ -155,7 +208,8 @@ func (e *Enforcer) reachable(d *pb.Decision) []string {
 // ask fills in what only a target can tell.
 func (e *Enforcer) ask(ctx context.Context, now time.Time, s *pb.LadderState, d *pb.Decision, f *Facts) {
 	f.Protected = e.cfg.protects(d)
-	f.Used = e.ledger.used(now, s.LadderId)
+	since := e.counting(now)
+	f.Used = e.ledger.used(now, since, s.LadderId, scope{})
 	f.Live = e.cfg.LiveCredentials
 	i, why := e.issuer(s.Credential)
 	if i == nil {
@@ -176,6 +230,7 @@ func (e *Enforcer) ask(ctx context.Context, now time.Time, s *pb.LadderState, d 
 			f.LiveUnknown = cleanError(err)
 		}
 	}
+	f.Budgets = e.scoped(ctx, now, since, s, d, i)
 	e.metrics.budgetLeft.Set(float64(max(0, f.Budget.Allows(f.Live)-f.Used)))
 }
 
@@ -183,7 +238,7 @@ func (e *Enforcer) ask(ctx context.Context, now time.Time, s *pb.LadderState, d 
 func (e *Enforcer) do(ctx context.Context, step Step, r *running) *Outcome {
 	out := &Outcome{Act: step.Act}
 	switch step.Act {
-	case TellOwner, TellRest, Remind, Escalate, Report:
+	case TellOwner, TellRest, Remind, Escalate, Report, TellMoved, TellPath, TellRestored:
 		e.tell(ctx, step, r, out)
 		return out
 	case Transmit:
@@ -193,6 +248,9 @@ func (e *Enforcer) do(ctx context.Context, step Step, r *running) *Outcome {
 	i, why := e.issuer(r.s.Credential)
 	if i == nil {
 		out.Err = &target.Error{Kind: target.Impossible, Op: why}
+		return out
+	}
+	if out.Stopped = e.stopped(step.Act); out.Stopped != nil {
 		return out
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.ActTimeout)
@@ -210,15 +268,14 @@ func (e *Enforcer) do(ctx context.Context, step Step, r *running) *Outcome {
 // at does the acts at the issuer.
 func (e *Enforcer) at(ctx context.Context, i *issuer, act Act, r *running, out *Outcome) {
 	d := r.without
-	labels := r.s.GetDecision().GetSubject().GetLabels()
-	c := target.Credential{Key: r.s.Credential, Labels: labels,
-		IssuedAt: instant(r.s.GetDecision().GetSubject().GetIssuedAt()), ExpiresAt: instant(r.s.GetDecision().GetSubject().GetExpiresAt())}
-	if intended(r.s) && r.s.IntendedAs != r.s.Credential {
-		c.Found = r.s.IntendedAs
-	}
+	c := credentialOf(r.s)
 	switch act {
 	case Look:
-		out.Sighting, out.Err = i.Lookup(ctx, c)
+		if out.Sighting, out.Err = i.Lookup(ctx, c); out.Err == nil && out.Sighting.Status == target.Alive {
+			seen := c
+			seen.Found = out.Sighting.Found
+			out.Collateral = i.foresee(ctx, e.now(), seen, d)
+		}
 		if out.Err == nil && out.Sighting.Status == target.Alive && d.GetLadder().GetReissue() {
 			out.Plan, out.PlanRefused, out.PlanErr = i.Plan(ctx, d)
 		}
@@ -232,89 +289,46 @@ func (e *Enforcer) at(ctx context.Context, i *issuer, act Act, r *running, out *
 		out.Done, out.Err = i.Reissue(ctx, r.s.LadderId, r.s.Decision, r.s.Reissue)
 	case Rollback:
 		out.Err = i.Rollback(ctx, r.s.Reissue)
-	}
-}
-
-// tell sends a message to the channels it is for. Policies' own channels get
-// what the owner gets, but do not count: an owner is told, or is not.
-func (e *Enforcer) tell(ctx context.Context, step Step, r *running, out *Outcome) {
-	now := e.now()
-	d := r.without
-	var counted, others []string
-	kind := notify.Violation
-	at := step.RevokeAt
-	switch owner := e.reachable(d); step.Act {
-	case TellOwner:
-		counted, others = owner, e.policyChannels(d, owner)
-	case TellRest:
-		counted = missing(owner, r.s.Told)
-	case Remind:
-		counted, kind, at = owner, notify.Reminder, dueAt(r.s)
-	case Report:
-		counted, others, kind, d = owner, e.policyChannels(d, owner), notify.Outcome, r.s.Decision
-	case Escalate:
-		counted, kind, at = e.cfg.Escalation, notify.Escalation, dueAt(r.s)
-		e.metrics.escalations.Inc()
-		e.log.Error("enforcer: escalated", "credential", r.s.Credential, "ladder", r.s.LadderId, "why", stuck(r.s))
-	}
-	out.RevokeAt = step.RevokeAt
-	m := message(kind, now, r.s, d, at)
-	var errs []string
-	for _, name := range counted {
-		if err := e.send(ctx, now, name, m); err != nil {
-			errs = append(errs, cleanError(err))
-			continue
+	case Restore:
+		back, ok := i.Target.(Restorer)
+		if !ok {
+			out.Err = &target.Error{Kind: target.Impossible, Op: "give back: what is revoked at this issuer can not be made valid again, ask it for a new credential",
+				Err: target.ErrUnsupported}
+			return
 		}
-		out.Told = append(out.Told, name)
-	}
-	for _, name := range others {
-		_ = e.send(ctx, now, name, m) // counted and logged by send
-	}
-	if step.Act == Escalate && len(counted) == 0 {
-		out.Told = []string{"the log (no escalation channel is configured)"}
-	}
-	if len(errs) > 0 {
-		out.Err = errors.New(strings.Join(errs, "; "))
-	}
-	if step.Act == Report {
-		e.reported(now, r, out)
-	}
-}
-
-// reported counts the tries of an outcome's message; a few are enough.
-func (e *Enforcer) reported(now time.Time, r *running, out *Outcome) {
-	r.reports++
-	if out.Err == nil || r.reports >= reportTries {
-		r.reports = -1
-		return
-	}
-	r.report = now.Add(e.ladder.backoff(uint32(r.reports), out.Err))
-}
-
-// policyChannels are the channels that violated policies name, without the
-// owner's.
-func (e *Enforcer) policyChannels(d *pb.Decision, owner []string) []string {
-	var list []string
-	for _, v := range d.GetViolations() {
-		if e.lines[v.Channel] != nil {
-			list = union(list, []string{v.Channel})
+		if out.Err = back.Restore(ctx, c); out.Err == nil {
+			out.Sighting, out.Err = i.Lookup(ctx, c)
+		}
+	case Reverify:
+		out.Proof, out.Err = i.Verify(ctx, c)
+	case Finish:
+		f, ok := i.Target.(Finisher)
+		if !ok {
+			out.Err = &target.Error{Kind: target.Impossible, Op: "second step", Err: target.ErrUnsupported}
+			return
+		}
+		if out.Err = f.Finish(ctx, c); out.Err == nil {
+			out.Proof, out.Err = i.Verify(ctx, c)
+		} else if target.KindOf(out.Err) == target.Impossible {
+			out.Sighting, _ = i.Lookup(ctx, c) // tells whether somebody enabled it again
 		}
 	}
-	return missing(list, owner)
 }
 
-func (e *Enforcer) send(ctx context.Context, now time.Time, name string, m notify.Message) error {
-	l := e.lines[name]
-	err := l.send(ctx, now, e.cfg.ActTimeout, m)
-	switch {
-	case err == nil:
-		e.metrics.notifications.WithLabelValues(l.Kind(), "ok").Inc()
-		return nil
-	case errors.Is(err, errPaused):
-		e.metrics.notifications.WithLabelValues(l.Kind(), "paused").Inc()
+// stopped asks, right before an act that takes something away, whether it may
+// still: between the guards and the act the intent was stored, which may have
+// taken long. So no act starts after this process has read that it must not.
+func (e *Enforcer) stopped(act Act) *Refusal {
+	overall, _, killed := e.settings()
+	f := &Facts{Overall: overall, Killed: killed}
+	switch act {
+	case Revoke, Finish:
+		if overall < pb.Ladder_ENFORCE {
+			return refuse(GuardMode, "overall mode is %s", modeWord(overall))
+		}
+	case Reissue, Rollback:
 	default:
-		e.metrics.notifications.WithLabelValues(l.Kind(), "failed").Inc()
-		e.log.Warn("enforcer: message not delivered", "channel", name, "kind", string(m.Kind), "ladder", m.LadderID, "error", cleanError(err))
+		return nil
 	}
-	return err
+	return kill(nil, time.Time{}, nil, nil, f)
 }

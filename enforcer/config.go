@@ -25,6 +25,10 @@ type Config struct {
 	// Budget of revocations: a count an hour and a share of the live
 	// credentials, whichever is less. Default "20/h 5%". A control record wins.
 	Budget string `yaml:"budget"`
+	// Budgets bound what is revoked at one target, or of one owner, besides.
+	Budgets Budgets `yaml:"budgets"`
+	// Freeze are times within which nothing is revoked, whatever policies say.
+	Freeze []Freeze `yaml:"freeze"`
 	// LiveCredentials is the number the share is taken of; 0 (default): asked
 	// of the target.
 	LiveCredentials int `yaml:"live_credentials"`
@@ -66,6 +70,56 @@ type Config struct {
 	SSF ssf.Config `yaml:"ssf"`
 }
 
+// Budgets of parts of all credentials. Default: the overall one alone.
+type Budgets struct {
+	// Target is a count and a share, by system/instance: "vault/default".
+	Target map[string]string `yaml:"target"`
+	// Owner is a count an hour for each owner: "5/h". Credentials of which
+	// nobody is known to be the owner count as one owner's.
+	Owner string `yaml:"owner"`
+}
+
+func (b Budgets) parse() (targets map[string]control.Budget, owner *control.Budget, err error) {
+	for name, text := range b.Target {
+		limit, err := control.ParseBudget(text)
+		if err != nil {
+			return nil, nil, fmt.Errorf("enforcer: budgets: target %s: %w", name, err)
+		}
+		if targets == nil {
+			targets = map[string]control.Budget{}
+		}
+		targets[name] = limit
+	}
+	if b.Owner != "" {
+		limit, err := control.ParseCount(b.Owner)
+		if err != nil {
+			return nil, nil, fmt.Errorf("enforcer: budgets: owner: %w", err)
+		}
+		owner = &limit
+	}
+	return targets, owner, nil
+}
+
+// Freeze is a time within which nothing is revoked.
+type Freeze struct {
+	// From and Until are times as RFC 3339 writes them.
+	From   string `yaml:"from"`
+	Until  string `yaml:"until"`
+	Reason string `yaml:"reason"`
+}
+
+func (f Freeze) window() (Window, error) {
+	from, err := time.Parse(time.RFC3339, f.From)
+	if err != nil {
+		return Window{}, fmt.Errorf("from %q: give a time such as 2026-12-20T00:00:00Z", f.From)
+	}
+	until, err := time.Parse(time.RFC3339, f.Until)
+	if err != nil || !until.After(from) {
+		return Window{}, fmt.Errorf("until %q: give a time after from", f.Until)
+	}
+	return Window{From: from, Until: until, Reason: f.Reason}, nil
+}
+
 // Protection matches credentials by shell patterns (path.Match, but * crosses
 // slashes); all given keys must match.
 type Protection struct {
@@ -84,6 +138,14 @@ func (c Config) Validate() error {
 	if c.Budget != "" {
 		if _, err := control.ParseBudget(c.Budget); err != nil {
 			return fmt.Errorf("enforcer: %w", err)
+		}
+	}
+	if _, _, err := c.Budgets.parse(); err != nil {
+		return err
+	}
+	for i, f := range c.Freeze {
+		if _, err := f.window(); err != nil {
+			return fmt.Errorf("enforcer: freeze[%d]: %w", i, err)
 		}
 	}
 	for name, d := range map[string]time.Duration{
@@ -173,9 +235,16 @@ func (c Config) withDefaults() Config {
 }
 
 func (c Config) ladder() *Ladder {
+	var frozen []Window
+	for _, f := range c.Freeze {
+		if w, err := f.window(); err == nil { // Validate has refused the others
+			frozen = append(frozen, w)
+		}
+	}
 	return &Ladder{
 		MaxDecisionAge: c.MaxDecisionAge, NotifyDeadline: c.NotifyDeadline, RetryMin: c.RetryMin, RetryMax: c.RetryMax,
 		MaxAttempts: uint32(c.MaxAttempts), LogDeadline: c.LogDeadline, HoldEvery: c.HoldEvery,
+		Freeze: frozen,
 	}
 }
 

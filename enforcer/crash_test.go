@@ -295,7 +295,7 @@ func forbidden(now time.Time, s *pb.LadderState, in Inputs, toldAt time.Time, to
 		return "not violated"
 	case f.LiveUnknown != "" || f.Used >= min(f.Budget.Count, max(1, int(f.Budget.Share*float64(f.Live)))):
 		return "no budget"
-	case d.Ladder.RequiresApproval && f.ApprovedBy == "":
+	case d.Ladder.RequiresApproval && len(f.Approvals[control.Revoke]) == 0:
 		return "not approved"
 	case f.NoTarget != "":
 		return "no target"
@@ -338,10 +338,13 @@ func randomInputs(rng *rand.Rand, now time.Time, s *pb.LadderState, calm int) In
 	if rare() {
 		f.Overall = pb.Ladder_Mode(rng.IntN(3))
 	}
-	for _, p := range []*string{&f.NotReady, &f.Killed, &f.Protected, &f.ProtectedUnknown, &f.LiveUnknown, &f.NoTarget, &f.ApprovedBy} {
+	for _, p := range []*string{&f.NotReady, &f.Killed, &f.Protected, &f.ProtectedUnknown, &f.LiveUnknown, &f.NoTarget} {
 		if rare() {
 			*p = "something"
 		}
+	}
+	if rare() {
+		f.Approvals = map[control.Class][]control.Approval{control.Revoke: {{By: "somebody", At: now}}}
 	}
 	if rare() {
 		f.Used = 30

@@ -22,9 +22,15 @@
 //	   │                   ├── failed ─▶ RETRYING ─┤ asks the target first
 //	   │                   │              └─ max_attempts, permission ─▶ ESCALATED (goes on, slowly)
 //	   │                   ▼ proven gone
-//	   │                REVOKED ─▶ REISSUE_INTENDED ─▶ REISSUED ─▶ CLOSED ─▶ ROLLED_BACK (when asked)
-//	   ▼                   └──────────────────────────────────────▶
-//	RESOLVED   (nothing violated any more, or the credential ended by itself)
+//	   │                REVOKED ─▶ REISSUE_INTENDED ─▶ REISSUED ─┬────────────▶ CLOSED ─▶ ROLLED_BACK (when asked)
+//	   │                   └─────────────────────────────────────┤                ▲
+//	   │                                 the target has a second │ step           │
+//	   ▼                                                         ▼                │
+//	RESOLVED                             FINISH_INTENDED ─▶ FINISHED ─────────────┘
+//	(nothing violated any more, or the credential ended by itself)
+//
+//	from an intent on, when somebody asks to have it back:
+//	       RESTORE_INTENDED ─▶ alive again: RESTORED ─▶ violated by a later decision: a new ladder
 //
 // Ladder.Next is that machine: a pure function of the newest journal entry,
 // the clock and what is known. The worker of a partition does what it says.
@@ -34,8 +40,21 @@
 // A revocation is done only with a decision confirmed within max_decision_age,
 // after the owner was told its time and the grace period has passed, in mode
 // enforce both overall and by policy, with the kill switch off, no exception,
-// no protection, room in the budget, and approval where a policy asks for it.
-// What is unknown refuses: the ladder is HELD and its entry says by what.
+// no protection, room in the budgets (overall, of the target, of the owner),
+// within business hours and outside freezes, with the approvals that policies
+// ask for, and hitting no more besides than policies allow or a person has
+// approved. What is unknown refuses: the ladder is HELD and its entry says by
+// what. The kill switch is asked once more when the intent is stored, so that
+// no act starts after this process has read that it is on.
+//
+// An announced time is moved later only, and the owner is told. A revocation
+// is closed when its second step is done, where the target has one, and when
+// the issuer, asked again past works_until, proves that nothing of it works.
+//
+// What was taken is given back when a person asks for it with a reason
+// (restore.go says why no budget, mode or kill switch hinders that), and is not
+// taken again but by a new ladder, with its owner told anew and a full grace
+// period. The second step is not done to what was given back.
 //
 // The journal (topic leastwise.enforcement, key: credential) gets an entry
 // before and after every act, and an act starts only when its intent is
@@ -50,7 +69,7 @@
 // while a target or channel is away its acts are retried with back-off. One
 // worker serves a partition and does one act at a time.
 //
-// The budget is counted from the journal of all partitions. Within one process
+// The budgets are counted from the journal of all partitions. Within one process
 // it is exact; processes of one group learn of each other's revocations with
 // the delay of the topic, and may together exceed it by what they do in that
 // time.

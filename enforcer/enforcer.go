@@ -53,15 +53,18 @@ type Deps struct {
 
 // Enforcer runs the ladders of the partitions it is assigned.
 type Enforcer struct {
-	cfg         Config
-	ladder      *Ladder
-	stream      *stream.Client
-	env         daemon.Env
-	log         *slog.Logger
-	now         func() time.Time
-	metrics     *metrics
-	mode        pb.Ladder_Mode
-	budget      control.Budget
+	cfg     Config
+	ladder  *Ladder
+	stream  *stream.Client
+	env     daemon.Env
+	log     *slog.Logger
+	now     func() time.Time
+	metrics *metrics
+	mode    pb.Ladder_Mode
+	budget  control.Budget
+	// budgets of single targets by name; ownerBudget is each owner's, nil: none.
+	budgets     map[string]control.Budget
+	ownerBudget *control.Budget
 	targets     map[string]*issuer
 	lines       map[string]*line
 	vaults      []*vault.Target
@@ -104,6 +107,9 @@ func New(cfg Config, deps Deps) (*Enforcer, error) {
 		return nil, err
 	}
 	if e.budget, err = control.ParseBudget(cfg.Budget); err != nil {
+		return nil, err
+	}
+	if e.budgets, e.ownerBudget, err = cfg.Budgets.parse(); err != nil {
 		return nil, err
 	}
 	if e.metrics, err = newMetrics(deps.Env.Metrics); err != nil {

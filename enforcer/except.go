@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/leastwise/leastwise/enforcer/exception"
+	"github.com/leastwise/leastwise/schemas"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
@@ -33,6 +34,7 @@ func strictest(violations []*pb.Violation) *pb.Ladder {
 		all.Mode = max(all.Mode, v.Ladder.Mode)
 	}
 	all.GraceMs = -1
+	var speaking []*pb.Ladder
 	for _, v := range violations {
 		l := v.Ladder
 		if l.Mode != all.Mode {
@@ -42,10 +44,12 @@ func strictest(violations []*pb.Violation) *pb.Ladder {
 			all.GraceMs = l.GraceMs
 		}
 		all.Revoke, all.Reissue = all.Revoke || l.Revoke, all.Reissue || l.Reissue
-		all.RequiresApproval = all.RequiresApproval || l.RequiresApproval
+		schemas.Careful(all, l)
+		speaking = append(speaking, l)
 		all.RevokeUntold = all.RevokeUntold && l.RevokeUntold
 		all.RemindMs = append(all.RemindMs, l.RemindMs...)
 	}
+	all.MaxCollateral = schemas.LeastCollateral(speaking...)
 	slices.Sort(all.RemindMs)
 	slices.Reverse(all.RemindMs)
 	all.RemindMs = slices.DeleteFunc(slices.Compact(all.RemindMs), func(ms int64) bool { return ms >= all.GraceMs })

@@ -22,6 +22,7 @@ require (
 	google.golang.org/api v0.278.0
 	google.golang.org/grpc v1.84.0
 	google.golang.org/protobuf v1.36.12
+	pgregory.net/rapid v1.3.0
 )
 
 require github.com/Microsoft/go-winio v0.6.2 // indirect

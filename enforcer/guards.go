@@ -27,6 +27,10 @@ const (
 	GuardBudget    Guard = "budget"
 	GuardApproval  Guard = "approval"
 	GuardTarget    Guard = "target"
+	// GuardWindow: outside business hours, or within a freeze.
+	GuardWindow Guard = "window"
+	// GuardCollateral: more than the credential would be hit, or that is not known.
+	GuardCollateral Guard = "collateral"
 )
 
 // Refusal is a guard's no. Its reason does not change from one minute to the
@@ -59,8 +63,13 @@ type Facts struct {
 	Used        int
 	Live        int
 	LiveUnknown string
-	// ApprovedBy let this ladder pass; empty: nobody.
-	ApprovedBy string
+	// Budgets are those of the credential's target and owner, beside the overall one.
+	Budgets []ScopedBudget
+	// Approvals of this ladder's acts, one for each person.
+	Approvals map[control.Class][]control.Approval
+	// Collateral of the act, as the target has just told; nil: it was not asked
+	// yet, or can hit nothing else.
+	Collateral *pb.Collateral
 	// NoTarget says why no target serves the credential; empty: one does.
 	NoTarget string
 }
@@ -68,7 +77,7 @@ type Facts struct {
 // guards are asked in this order, each alone, so that a reader sees every
 // reason at once. All of them must be silent for a revocation.
 var guards = [...]func(l *Ladder, now time.Time, s *pb.LadderState, d *pb.Decision, f *Facts) *Refusal{
-	ready, mode, kill, excepted, protected, fresh, told, grace, budget, approval, reachable,
+	ready, mode, kill, excepted, protected, fresh, told, grace, window, budget, approval, reachable, collateral,
 }
 
 func (l *Ladder) refusals(now time.Time, s *pb.LadderState, d *pb.Decision, f *Facts) []Refusal {
@@ -193,12 +202,22 @@ func budget(_ *Ladder, _ time.Time, _ *pb.LadderState, _ *pb.Decision, f *Facts)
 	if allowed := f.Budget.Allows(f.Live); f.Used >= allowed {
 		return refuse(GuardBudget, "%d of %d this hour (%s)", f.Used, allowed, f.Budget)
 	}
+	for _, b := range f.Budgets {
+		if b.LiveUnknown != "" {
+			return refuse(GuardBudget, "the number of live credentials of %s is unknown: %s", b.Name(), b.LiveUnknown)
+		}
+		if allowed := b.Allows(); b.Used >= allowed {
+			return refuse(GuardBudget, "%d of %d this hour for %s", b.Used, allowed, b.Name())
+		}
+	}
 	return nil
 }
 
-func approval(_ *Ladder, _ time.Time, s *pb.LadderState, d *pb.Decision, f *Facts) *Refusal {
-	if d.GetLadder().GetRequiresApproval() && f.ApprovedBy == "" {
-		return refuse(GuardApproval, "waiting for somebody to approve ladder %s", s.GetLadderId())
+// window is asked although the deadline was moved out of such times: somebody
+// may have set a freeze since.
+func window(l *Ladder, now time.Time, _ *pb.LadderState, d *pb.Decision, _ *Facts) *Refusal {
+	if _, why := l.allowed(now, d); why != "" {
+		return refuse(GuardWindow, "%s", why)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/leastwise/leastwise/enforcer/control"
 	"github.com/leastwise/leastwise/enforcer/target"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
@@ -40,7 +39,7 @@ func TestEachGuardHoldsAndLetsGo(t *testing.T) {
 			beats: func(d *pb.Decision) { d.Ladder.RequiresApproval = true },
 			hold:  func(*world) {},
 			free: func(w *world) {
-				w.set("approve/"+w.now().LadderId, w.now().LadderId, control.Approve)
+				w.set("approve/"+w.now().LadderId, w.now().LadderId, pb.Control_APPROVE)
 			},
 			text: "approval: waiting for somebody to approve ladder",
 		},

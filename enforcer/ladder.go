@@ -20,6 +20,7 @@ type Ladder struct {
 	MaxAttempts    uint32        // of one act before it is escalated; it goes on at RetryMax
 	LogDeadline    time.Duration // how long the issuer's own log may take to show the revocation
 	HoldEvery      time.Duration // a held ladder is looked at again
+	Freeze         []Window      // nothing is revoked within these, whatever policies say
 }
 
 // Act is what the worker is to do next.
@@ -38,10 +39,17 @@ const (
 	Verify
 	Reissue
 	Rollback
-	Transmit // to those who accept the credential, once it is proven gone
+	Transmit     // to those who accept the credential, once it is proven gone
+	TellMoved    // the owner, that the time of revocation is later
+	TellPath     // the next channel of the policies' escalation path
+	Restore      // gives back, and asks whether it is alive
+	TellRestored // owner and security, what became of the wish to have it back
+	Reverify     // asks again, when what was exposed must have ended
+	Finish       // the second step of the revocation, and its proof
 )
 
-var actNames = [...]string{"nothing", "tell_owner", "tell_rest", "remind", "escalate", "report", "look", "revoke", "verify", "reissue", "rollback", "transmit"}
+var actNames = [...]string{"nothing", "tell_owner", "tell_rest", "remind", "escalate", "report", "look", "revoke", "verify", "reissue", "rollback",
+	"transmit", "tell_moved", "tell_path", "restore", "tell_restored", "reverify", "finish"}
 
 func (a Act) String() string { return actNames[a] }
 
@@ -60,6 +68,15 @@ type Inputs struct {
 	// Unsent is when those who accept a credential that was taken are to be
 	// told (again); zero: nobody is left to be told.
 	Unsent time.Time
+	// Restore is who asked to have back what was taken, and why; nil: nobody.
+	Restore *pb.Control
+	// FinishAfter is the target's further period before the second step; zero:
+	// there is no second step.
+	FinishAfter time.Duration
+	// Path are the steps of the policies' escalation path whose channels exist.
+	Path []*pb.EscalationStep
+	// Quiet is until when messages wait that the ladder does not wait for.
+	Quiet time.Time
 	// Outcome of the act that the last step asked for; nil: it asked for none,
 	// or this process was not there to see it.
 	Outcome *Outcome
@@ -77,6 +94,10 @@ type Outcome struct {
 	PlanErr     error
 	Proof       target.Proof
 	Done        *pb.Reissue
+	Collateral  *pb.Collateral
+	Moved       string
+	// Stopped by a guard in the last moment: nothing was done.
+	Stopped *Refusal
 }
 
 // Step is the answer of Next: journal Entry (if there is one), then do Act (if
@@ -87,7 +108,9 @@ type Step struct {
 	Act   Act
 	// RevokeAt is the time of revocation to announce with TellOwner.
 	RevokeAt time.Time
-	Wake     time.Time
+	// Moved says why RevokeAt is later than the grace period asks for.
+	Moved string
+	Wake  time.Time
 	// Refused by these guards, for the metrics.
 	Refused []Refusal
 }
@@ -108,6 +131,15 @@ func (l *Ladder) Next(now time.Time, s *pb.LadderState, in Inputs) Step {
 		return l.settle(now, s, in)
 	case in.Outcome != nil:
 		return l.settle(now, s, in)
+	case s.GetState() == pb.LadderState_RESTORE_INTENDED:
+		return l.giveAgain(now, s)
+	}
+	if step := l.wish(now, s, in); step.Entry != nil || step.Act != Nothing {
+		return step
+	}
+	switch {
+	case s.GetState() == pb.LadderState_RESTORED:
+		return l.restored(now, s, in)
 	case ended(s):
 		return l.begin(now, s, in)
 	case revoked(s):
@@ -176,6 +208,27 @@ func (l *Ladder) climb(now time.Time, s *pb.LadderState, in Inputs) Step {
 	}
 	mode := effective(in.Facts.Overall, d)
 	wants := mode == pb.Ladder_ENFORCE && d.GetLadder().GetRevoke()
+	if wants {
+		if step := l.move(now, s, in); step.Entry != nil || step.Act != Nothing {
+			return step
+		}
+	}
+	var following time.Time
+	if mode > pb.Ladder_OBSERVE {
+		var act Act
+		if act, following = pathDue(now, s, in); act != Nothing {
+			return Step{Act: act}
+		}
+	}
+	step := l.climbOn(now, s, in, mode, wants)
+	if step.Entry == nil && step.Act == Nothing {
+		step.Wake = earlier(step.Wake, following)
+	}
+	return step
+}
+
+func (l *Ladder) climbOn(now time.Time, s *pb.LadderState, in Inputs, mode pb.Ladder_Mode, wants bool) Step {
+	d := in.Decision
 	if due := dueAt(s); !due.IsZero() && !now.Before(due) {
 		return l.due(now, s, in)
 	}
@@ -203,6 +256,7 @@ func leave(now time.Time, s *pb.LadderState, in Inputs) *pb.LadderState {
 		next := entry(now, s, d)
 		next.State, next.ExceptionId = pb.LadderState_EXEMPTED, in.Facts.Cover.ID
 		next.RevokeAt, next.Waiting, next.Attempt, next.IntendedAs, next.Reissue, next.Reason = nil, "", nil, "", nil, ""
+		next.Moved, next.Announced = "", nil
 		if len(d.GetViolations()) == 0 {
 			next.Decision = s.Decision // says what was excepted
 		}
@@ -254,6 +308,10 @@ func (l *Ladder) tell(now time.Time, s *pb.LadderState, in Inputs, wants bool) S
 	step := Step{Act: TellOwner}
 	if wants {
 		step.RevokeAt = ceilSecond(now.Add(graceOf(in.Decision)))
+		if later, why := l.allowed(step.RevokeAt, in.Decision); why != "" && later.After(step.RevokeAt) {
+			step.Moved = movedText(step.RevokeAt, later, why)
+			step.RevokeAt = later
+		}
 	}
 	return step
 }

@@ -50,11 +50,13 @@ func message(kind notify.Kind, now time.Time, s *pb.LadderState, d *pb.Decision,
 	switch kind {
 	case notify.Outcome:
 		outcome(&b, s)
+	case notify.Restored:
+		restoration(&b, s)
 	case notify.Escalation:
 		fmt.Fprintf(&b, "Why you are told: %s\n", stuck(s))
-		consequence(&b, now, sub, m)
+		consequence(&b, now, s, sub, m)
 	default:
-		consequence(&b, now, sub, m)
+		consequence(&b, now, s, sub, m)
 		justify(&b, s, m)
 	}
 	m.Text = b.String()
@@ -80,6 +82,13 @@ func title(kind notify.Kind, s *pb.LadderState, m notify.Message) string {
 		who = m.Credential
 	}
 	switch kind {
+	case notify.Restored:
+		if s.State == pb.LadderState_RESTORED {
+			return fmt.Sprintf("Credential of %s was given back", who)
+		}
+		return fmt.Sprintf("Credential of %s was not given back", who)
+	case notify.Moved:
+		return fmt.Sprintf("Later than announced: credential of %s will be revoked at %s", who, m.RevokeAt.Format(time.RFC3339))
 	case notify.Outcome:
 		return fmt.Sprintf("Credential of %s was revoked", who)
 	case notify.Escalation:
@@ -115,15 +124,21 @@ func describe(b *strings.Builder, s *pb.LadderState, sub *pb.Subject, m notify.M
 	line("Ladder", s.LadderId)
 }
 
-func consequence(b *strings.Builder, now time.Time, sub *pb.Subject, m notify.Message) {
+func consequence(b *strings.Builder, now time.Time, s *pb.LadderState, sub *pb.Subject, m notify.Message) {
 	if m.RevokeAt == nil {
 		b.WriteString("No revocation is planned.\n")
 		return
 	}
 	fmt.Fprintf(b, "It will be revoked at %s (in %s).\n", m.RevokeAt.Format(time.RFC3339), relative(m.RevokeAt.Sub(now)))
+	if s.GetMoved() != "" {
+		fmt.Fprintf(b, "The time was moved %s.\n", long(s.Moved))
+	}
+	besides(b, s.GetCollateral())
 	total := max(sub.GetChildrenTotal(), uint64(len(sub.GetChildren())))
 	if total == 0 {
-		b.WriteString("Nothing else is known to end with it.\n")
+		if s.GetCollateral().GetCount() == 0 && s.GetCollateral().GetUnknown() == "" {
+			b.WriteString("Nothing else is known to end with it.\n")
+		}
 		return
 	}
 	leases, shown := 0, sub.GetChildren()
@@ -144,6 +159,37 @@ func consequence(b *strings.Builder, now time.Time, sub *pb.Subject, m notify.Me
 		b.WriteString(" …")
 	}
 	b.WriteString("\n")
+}
+
+// besides says what the issuer foresees to be hit, for whoever has to decide
+// whether that is right.
+func besides(b *strings.Builder, c *pb.Collateral) {
+	switch {
+	case c.GetUnknown() != "":
+		fmt.Fprintf(b, "What else it would hit could not be found out: %s\n", notify.Clean(c.Unknown, 300))
+	case c.GetCount() > 0:
+		fmt.Fprintf(b, "It also hits %d others at the issuer:\n", c.Count)
+		for _, hit := range c.Hits[:min(5, len(c.Hits))] {
+			fmt.Fprintf(b, "  %s\n", strings.TrimSpace(short(hit.Key)+" "+long(hit.Text)))
+		}
+		if c.Count > 5 {
+			fmt.Fprintln(b, "  …")
+		}
+	}
+}
+
+// restoration says what became of the wish to have back what was taken.
+func restoration(b *strings.Builder, s *pb.LadderState) {
+	r := s.GetRestoration()
+	fmt.Fprintf(b, "%s asked for it: %s\n", short(r.GetAskedBy()), long(r.GetReason()))
+	if len(r.GetApprovedBy()) > 0 {
+		fmt.Fprintf(b, "Approved by: %s\n", strings.Join(r.ApprovedBy, ", "))
+	}
+	if r.GetRefused() != "" {
+		fmt.Fprintf(b, "It was not given back: %s\n", long(r.Refused))
+		return
+	}
+	b.WriteString("It works again, and the issuer says so. If it still stands past policy, its owner is told anew and has the whole grace period.\n")
 }
 
 func justify(b *strings.Builder, s *pb.LadderState, m notify.Message) {
@@ -181,7 +227,10 @@ func stuck(s *pb.LadderState) string {
 func outcome(b *strings.Builder, s *pb.LadderState) {
 	fmt.Fprintf(b, "It was revoked. Proof: %s\n", notify.Clean(s.Proof, 300))
 	if s.WorksUntil != nil {
-		fmt.Fprintf(b, "Those who do not ask the issuer may accept it until %s.\n", s.WorksUntil.AsTime().UTC().Format(time.RFC3339))
+		fmt.Fprintf(b, "Those who do not ask the issuer may accept it until %s: it is exposed until then.\n", s.WorksUntil.AsTime().UTC().Format(time.RFC3339))
+	}
+	if s.Restore != "" {
+		fmt.Fprintf(b, "If something breaks, it can be given back: leastwise restore %s --reason 'WHY'\n", s.LadderId)
 	}
 	r := s.Reissue
 	switch {

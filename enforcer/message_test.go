@@ -101,14 +101,28 @@ func TestAFailingChannelRestsSoThatOthersAreNotHeldUp(t *testing.T) {
 func TestTwoPartitionsDoNotTakeTheLastPlaceBoth(t *testing.T) {
 	var b ledger
 	now := time.Now()
-	if !b.reserve(now, "a", 1) || b.reserve(now, "b", 1) || !b.reserve(now, "a", 1) {
+	here := scope{"fake/a", "data"}
+	reserve := func(at time.Time, id string) bool {
+		return b.reserve(at, at.Add(-budgetWindow), id, here, room{allowed: 1})
+	}
+	if !reserve(now, "a") || reserve(now, "b") || !reserve(now, "a") {
 		t.Error("one place, one ladder")
 	}
-	if b.used(now, "a") != 0 || b.used(now, "b") != 1 {
+	used := func(except string, part scope) int { return b.used(now, now.Add(-budgetWindow), except, part) }
+	if used("a", scope{}) != 0 || used("b", scope{}) != 1 {
 		t.Error("a ladder's own place is counted against it")
 	}
-	if !b.reserve(now.Add(time.Hour), "b", 1) {
+	if used("b", scope{target: "fake/a"}) != 1 || used("b", scope{target: "fake/b"}) != 0 || used("b", scope{owner: "ops"}) != 0 {
+		t.Error("a part counts what is not its own")
+	}
+	if b.used(now, now.Add(time.Second), "b", scope{}) != 0 {
+		t.Error("what was before somebody resumed still counts")
+	}
+	if !reserve(now.Add(time.Hour), "b") {
 		t.Error("the place is not free an hour later")
+	}
+	if b.reserve(now.Add(time.Hour), now, "c", here, room{allowed: 5}, room{scope{owner: "data"}, 1}) {
+		t.Error("one part has no room")
 	}
 }
 
@@ -121,6 +135,9 @@ func TestBadConfigurationIsRefusedWithTheKey(t *testing.T) {
 		"everything":  {Protect: []Protection{{}}},
 		"pattern":     {Protect: []Protection{{Credential: "[a"}}},
 		"max_attempt": {MaxAttempts: -1},
+		"vault/x":     {Budgets: Budgets{Target: map[string]string{"vault/x": "5"}}},
+		"owner":       {Budgets: Budgets{Owner: "5/h 5%"}},
+		"freeze[0]":   {Freeze: []Freeze{{From: "2026-12-20T00:00:00Z", Until: "2026-12-20T00:00:00Z"}}},
 	} {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)

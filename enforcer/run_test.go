@@ -24,7 +24,7 @@ import (
 
 // site is a real stream with the topics of the contract.
 type site struct {
-	t   *testing.T
+	t   testing.TB
 	c   *stream.Client
 	log *safeBuffer
 }
@@ -46,7 +46,7 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	s := &site{t: t, c: kafkatest.New(t), log: &safeBuffer{}}
 	var topics []stream.Topic
@@ -72,6 +72,12 @@ func fastConfig() Config {
 // start runs an enforcer and gives how to stop it.
 func (s *site) start(cfg Config, targets map[string]Target) (stop func()) {
 	s.t.Helper()
+	_, stop = s.begin(cfg, targets)
+	return stop
+}
+
+func (s *site) begin(cfg Config, targets map[string]Target) (e *Enforcer, stop func()) {
+	s.t.Helper()
 	env := daemon.NewEnv("enforcer", slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	e, err := New(cfg, Deps{Stream: s.c, Env: env, Targets: targets, Notify: map[string]Channel{"owner": &inbox{}, "oncall": &inbox{}}})
 	if err != nil {
@@ -90,7 +96,7 @@ func (s *site) start(cfg Config, targets map[string]Target) (stop func()) {
 		})
 	}
 	s.t.Cleanup(stop)
-	return stop
+	return e, stop
 }
 
 func (s *site) say(d *pb.Decision) {

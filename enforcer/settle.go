@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/leastwise/leastwise/enforcer/control"
 	"github.com/leastwise/leastwise/enforcer/notify"
 	"github.com/leastwise/leastwise/enforcer/target"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
@@ -17,6 +18,9 @@ import (
 // the case that the states *_INTENDED and VIOLATED are there for: the act is
 // looked at, or done, again.
 func (l *Ladder) settle(now time.Time, s *pb.LadderState, in Inputs) Step {
+	if r := in.Outcome.Stopped; r != nil {
+		return l.hold(now, s, in.Decision, []Refusal{*r})
+	}
 	switch out := in.Outcome; out.Act {
 	case TellOwner:
 		return l.settleTell(now, s, in)
@@ -32,6 +36,20 @@ func (l *Ladder) settle(now time.Time, s *pb.LadderState, in Inputs) Step {
 		return l.settleReissue(now, s, in)
 	case Rollback:
 		return l.settleRollback(now, s, in)
+	case TellMoved:
+		return l.settleMoved(now, s, in)
+	case TellPath:
+		return l.settlePath(now, s, in)
+	case Restore:
+		return l.settleRestore(now, s, in)
+	case TellRestored:
+		return l.settleTellRestored(now, s, in)
+	case Reverify:
+		return l.settleReverify(now, s, in)
+	case Finish:
+		return l.settleFinish(now, s, in)
+	case Report:
+		return l.settleReport(now, s, in)
 	default:
 		return Step{Wake: now}
 	}
@@ -51,6 +69,8 @@ func (l *Ladder) settleTell(now time.Time, s *pb.LadderState, in Inputs) Step {
 	next.Decision = in.Decision // all that was told carries the ladder
 	next.State = pb.LadderState_NOTIFIED
 	next.NotifiedAt, next.RevokeAt = stamp(now), stamp(out.RevokeAt)
+	next.Announced, next.Moved = next.RevokeAt, out.Moved
+	next.Collateral = shows(s, out.Collateral)
 	next.Told = union(s.Told, out.Told)
 	next.RemindersSent = 0
 	next.Attempt, next.Waiting, next.Reason = nil, "", ""
@@ -105,15 +125,22 @@ func (l *Ladder) settleLook(now time.Time, s *pb.LadderState, in Inputs) Step {
 	if next := leave(now, s, in); next != nil {
 		return Step{Entry: next}
 	}
+	in.Facts.Collateral = out.Collateral
 	refused := l.refusals(now, s, in.Decision, &in.Facts)
 	if len(refused) == 0 && out.PlanErr != nil {
 		return l.fail(now, s, in, fmt.Errorf("plan of the re-issue: %w", out.PlanErr))
 	}
 	if len(refused) > 0 {
-		return l.hold(now, s, in.Decision, refused)
+		step := l.hold(now, s, in.Decision, refused)
+		if step.Entry != nil {
+			step.Entry.Collateral = shows(s, out.Collateral) // what an approver decides on
+		}
+		return step
 	}
 	next := entry(now, s, in.Decision)
 	next.State, next.Waiting = pb.LadderState_REVOKE_INTENDED, ""
+	next.Collateral, next.Restore = shows(s, out.Collateral), out.Sighting.Restore
+	next.ApprovedBy = approving(in.Facts.Approvals[control.Revoke], "")
 	next.Attempt = &pb.Attempt{Number: 1, At: stamp(now)}
 	if intended(s) || s.State == pb.LadderState_ESCALATED {
 		// Another try of the same revocation.
@@ -165,6 +192,20 @@ func (l *Ladder) settleRevoke(now time.Time, s *pb.LadderState, in Inputs) Step 
 	next.State = pb.LadderState_REVOKED
 	next.Proof, next.WorksUntil = out.Proof.Text, stamp(out.Proof.WorksUntil)
 	next.Attempt, next.Waiting, next.Reason = nil, "", ""
+	if next.RevokedAt == nil {
+		next.RevokedAt = stamp(now)
+	}
+	return Step{Entry: next}
+}
+
+// settleReport notes that the outcome was told, so that a ladder that is open
+// for days does not tell it again after each restart.
+func (l *Ladder) settleReport(now time.Time, s *pb.LadderState, in Inputs) Step {
+	if len(in.Outcome.Told) == 0 {
+		return Step{Wake: now}
+	}
+	next := entry(now, s, nil)
+	next.ReportedAt = stamp(now)
 	return Step{Entry: next}
 }
 
@@ -234,15 +275,23 @@ func (l *Ladder) after(now time.Time, s *pb.LadderState, in Inputs) Step {
 	if s.State == pb.LadderState_CLOSED {
 		return Step{}
 	}
-	if in.Report {
+	if in.Report && s.ReportedAt == nil {
 		return Step{Act: Report}
 	}
-	if !in.Unsent.IsZero() {
-		return Step{Wake: in.Unsent}
+	step, left := l.windUp(now, s, in)
+	if !in.Unsent.IsZero() && step.Act == Nothing && step.Entry == nil {
+		return Step{Wake: earlier(step.Wake, in.Unsent)} // it is not closed before all are told
+	}
+	if left {
+		return step
 	}
 	next := entry(now, s, nil)
 	next.State = pb.LadderState_CLOSED
-	switch deadline := s.At.AsTime().Add(l.LogDeadline); {
+	since := instant(s.RevokedAt)
+	if since.IsZero() {
+		since = s.At.AsTime()
+	}
+	switch deadline := since.Add(l.LogDeadline); {
 	case s.SeenInLogAt != nil:
 		next.Reason = "the revocation came back in the issuer's log"
 	case now.Before(deadline):
@@ -258,6 +307,10 @@ func (l *Ladder) giveBack(now time.Time, s *pb.LadderState, in Inputs) Step {
 	if r := kill(l, now, s, in.Decision, &in.Facts); r != nil {
 		return l.hold(now, s, nil, []Refusal{*r})
 	}
+	approved := in.Facts.Approvals[control.Narrow]
+	if r := approvalOf(control.Narrow, s, s.Decision, approved, ""); r != nil {
+		return l.hold(now, s, nil, []Refusal{*r})
+	}
 	if wake, wait := gated(now, s); wait {
 		return Step{Wake: wake}
 	}
@@ -266,6 +319,7 @@ func (l *Ladder) giveBack(now time.Time, s *pb.LadderState, in Inputs) Step {
 	}
 	next := entry(now, s, nil)
 	next.State, next.Waiting = pb.LadderState_REISSUE_INTENDED, ""
+	next.ApprovedBy = approving(approved, "")
 	return Step{Entry: next, Act: Reissue}
 }
 

@@ -41,17 +41,43 @@ func graceOf(d *pb.Decision) time.Duration {
 // not known yet: from then on the target is asked before anything is concluded.
 // The intent stores what the target called the credential.
 func intended(s *pb.LadderState) bool {
+	if givingBack(s) {
+		return false
+	}
 	return s.GetState() == pb.LadderState_REVOKE_INTENDED || !ended(s) && !revoked(s) && s.GetIntendedAs() != ""
 }
 
 // revoked tells whether the target has proven the credential gone.
 func revoked(s *pb.LadderState) bool {
 	switch s.GetState() {
-	case pb.LadderState_REVOKED, pb.LadderState_REISSUE_INTENDED, pb.LadderState_REISSUED, pb.LadderState_CLOSED, pb.LadderState_ROLLED_BACK:
+	case pb.LadderState_REVOKED, pb.LadderState_REISSUE_INTENDED, pb.LadderState_REISSUED, pb.LadderState_CLOSED, pb.LadderState_ROLLED_BACK,
+		pb.LadderState_FINISH_INTENDED, pb.LadderState_FINISHED:
 		return true
 	default:
 		return false
 	}
+}
+
+// givingBack tells whether the credential is about to be, or was, given back:
+// nothing is concluded from the intent to take it any more.
+func givingBack(s *pb.LadderState) bool {
+	return s.GetState() == pb.LadderState_RESTORE_INTENDED || s.GetState() == pb.LadderState_RESTORED
+}
+
+// exposed tells whether what was revoked may still be accepted somewhere, or
+// was not yet proven not to be.
+func exposed(s *pb.LadderState) bool {
+	return s.GetWorksUntil() != nil && s.GetExposureEndedAt() == nil
+}
+
+// startedAt is when the ladder began, which its id says.
+func startedAt(s *pb.LadderState) time.Time {
+	if id := s.GetLadderId(); len(id) > len(ladderTime) {
+		if at, err := time.Parse(ladderTime, id[:len(ladderTime)]); err == nil {
+			return at
+		}
+	}
+	return instant(s.GetAt())
 }
 
 // ended tells whether a new violation starts a new ladder.
@@ -96,11 +122,13 @@ func over(d *pb.Decision) string {
 	}
 }
 
+const ladderTime = "20060102T150405.000Z"
+
 // newLadderID names a ladder by its start and its credential, so that ids sort
 // by time and a resumed or repeated start gives the same one.
 func newLadderID(credential string, at time.Time) string {
 	sum := sha256.Sum256([]byte(credential))
-	return at.UTC().Format("20060102T150405.000Z") + "-" + hex.EncodeToString(sum[:4])
+	return at.UTC().Format(ladderTime) + "-" + hex.EncodeToString(sum[:4])
 }
 
 // changed tells whether d says something else than the journaled decision that

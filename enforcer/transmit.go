@@ -71,7 +71,7 @@ func (p *partition) transmitInstead(ctx context.Context, now time.Time, in Input
 	if e.transmitter == nil || out == nil || r.sent || !errors.Is(out.Err, target.ErrIssuerCannot) {
 		return
 	}
-	if len(e.ladder.refusals(now, r.s, in.Decision, &in.Facts)) > 0 || !e.ledger.reserve(now, r.s.LadderId, in.Facts.Budget.Allows(in.Facts.Live)) {
+	if len(e.ladder.refusals(now, r.s, in.Decision, &in.Facts)) > 0 || !e.reserve(now, r.s, &in.Facts) {
 		return
 	}
 	_ = e.transmit(ctx, now, r) // pending or failed: the next look asks again

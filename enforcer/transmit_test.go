@@ -109,7 +109,7 @@ func TestWhatTheIssuerCanNotEndIsToldWhenEveryGuardIsSilent(t *testing.T) {
 		if s := w.now(); s.State != pb.LadderState_ESCALATED || len(to.got) != 1 || to.got[0].ID != s.LadderId {
 			t.Errorf("%v, told %v", s, to.got)
 		}
-		if used := w.e.ledger.used(time.Now(), ""); used != 1 {
+		if used := w.e.ledger.used(time.Now(), time.Now().Add(-budgetWindow), "", scope{}); used != 1 {
 			t.Errorf("it took %d places of the budget", used)
 		}
 	})

@@ -43,6 +43,7 @@ type running struct {
 	sent    bool         // all of them know
 	sends   int          // times they were told in vain
 	send    time.Time    // when they are told again
+	quiet   time.Time    // until when messages wait that the ladder does not wait for
 }
 
 func newPartition(e *Enforcer) *partition {
@@ -172,7 +173,7 @@ func (p *partition) advance(ctx context.Context, r *running) error {
 		for _, refusal := range step.Refused {
 			p.e.metrics.refusals.WithLabelValues(string(refusal.Guard)).Inc()
 		}
-		if step.Act == Revoke && !p.e.ledger.reserve(now, step.Entry.LadderId, in.Facts.Budget.Allows(in.Facts.Live)) {
+		if step.Act == Revoke && !p.e.reserve(now, step.Entry, &in.Facts) {
 			continue // another partition took the place: the budget guard will say so
 		}
 		if step.Entry != nil {
@@ -221,8 +222,10 @@ func (p *partition) pause() time.Duration {
 func (p *partition) set(r *running, s *pb.LadderState) {
 	if r.s != nil {
 		p.e.metrics.ladders.WithLabelValues(r.s.State.String()).Dec()
+		if r.s.LadderId != s.LadderId || answered(s.Restoration) != answered(r.s.Restoration) {
+			r.reports, r.report, r.quiet = 0, time.Time{}, time.Time{}
+		}
 		if r.s.LadderId != s.LadderId {
-			r.reports, r.report = 0, time.Time{}
 			r.sent, r.sends, r.send = false, 0, time.Time{}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	oparego "github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/topdown"
 
+	"github.com/leastwise/leastwise/schemas"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
@@ -86,7 +87,21 @@ func (s *Set) Evaluate(ctx context.Context, sub *Subject, v *Values) (Result, er
 	if result.Ladder, err = readLadder(answer.get("ladder")); err != nil {
 		return Result{}, fmt.Errorf("%w: %w", ErrEvaluation, err)
 	}
+	addCare(&result)
 	return result, nil
+}
+
+// addCare gives the whole ladder the care that the violated policies of its
+// mode ask for, all of it.
+func addCare(r *Result) {
+	var speaking []*leastwisev1.Ladder
+	for _, v := range r.Violations {
+		if v.Ladder != nil && v.Ladder.Mode == r.Ladder.Mode {
+			schemas.Careful(r.Ladder, v.Ladder)
+			speaking = append(speaking, v.Ladder)
+		}
+	}
+	r.Ladder.MaxCollateral = schemas.LeastCollateral(speaking...)
 }
 
 // query evaluates a prepared query to an object.
@@ -139,6 +154,10 @@ func (s *Set) readViolations(term *ast.Term, v *Values, result *Result) error {
 			return err
 		}
 		ladder, err := readStance(d)
+		if p, _ := s.Policy(d.text("policy_id")); p != nil && p.Enforcement.Care != nil && ladder != nil {
+			schemas.Careful(ladder, p.Enforcement.Care)
+			ladder.MaxCollateral = p.Enforcement.Care.MaxCollateral
+		}
 		for _, violation := range list {
 			violation.Ladder = ladder
 		}

@@ -50,4 +50,7 @@
 // Of all violated policies those of the highest mode speak. Among them: the shortest grace period; all reminders that are
 // shorter than it; revoke, reissue and approval if any asks for it; revocation of an untold owner's credential only if every
 // one that revokes says so in words.
+//
+// How carefully it is done (approvals by act, business hours, freezes, escalation, max_collateral) the bundle does not see:
+// Evaluate adds to the ladder what the YAML of each speaking policy says, and all of it holds.
 package rego

@@ -237,7 +237,8 @@ func parsePattern(p *strictyaml.Problems, n strictyaml.Node, text string) Patter
 
 func parseEnforcement(p *strictyaml.Problems, n strictyaml.Node) Enforcement {
 	out := Enforcement{Grace: DefaultGrace}
-	keys := p.Mapping(n, "mode", "grace", "remind", "revoke", "reissue", "revoke_untold", "approval")
+	keys := p.Mapping(n, "mode", "grace", "remind", "revoke", "reissue", "revoke_untold", "approval",
+		"approvals", "business_hours", "freeze", "escalation", "max_collateral")
 	if mode, ok := keys["mode"]; ok {
 		out.Mode = Mode(max(0, slices.Index(modeNames, p.OneOf(mode, modeNames...))))
 	}
@@ -263,6 +264,7 @@ func parseEnforcement(p *strictyaml.Problems, n strictyaml.Node) Enforcement {
 			}
 		}
 	}
+	out.Care = parseCare(p, keys)
 	slices.SortFunc(out.Remind, func(a, b time.Duration) int { return int(b - a) })
 	out.Remind = slices.Compact(out.Remind)
 	if len(out.Remind) > 0 && out.Remind[0] >= out.Grace {

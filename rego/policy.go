@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/gobwas/glob"
+
+	"github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
 // Policy is one policy as its YAML says, checked.
@@ -93,6 +95,10 @@ type Enforcement struct {
 	RevokeUntold string
 	// Approval: a person must approve the revocation first.
 	Approval bool
+	// Care is how carefully the policy wants it done: approvals by what an act
+	// does, business hours, freezes, escalation path, collateral. Nil: nothing
+	// is said. The bundle does not see it; Evaluate adds it to the ladder.
+	Care *leastwisev1.Ladder
 }
 
 // ExceptionRule bounds the exceptions that may be granted from a policy. The zero value sets no bound.

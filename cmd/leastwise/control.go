@@ -14,7 +14,7 @@ type controlCommand struct {
 	Mode    controlMode    `cmd:"" help:"Cap what the enforcer does: observe, notify or enforce."`
 	Kill    controlKill    `cmd:"" help:"Kill switch: stop every act at every target, or let them go on."`
 	Budget  controlBudget  `cmd:"" help:"Bound revocations an hour, such as \"20/h 5%\"."`
-	Approve controlApprove `cmd:"" help:"Let a ladder pass whose policy requires approval."`
+	Approve controlApprove `cmd:"" help:"Approve an act of a ladder. Where a policy asks for two people, two have to."`
 }
 
 // set is what every change of a setting takes.
@@ -103,11 +103,12 @@ func (c *controlBudget) Run(ctx context.Context) error {
 type controlApprove struct {
 	set
 	Ladder string `arg:"" help:"Id of the ladder, as the notification and v_ladder show it."`
+	Act    string `enum:"revoke,narrow,restore,finish" default:"revoke" help:"What is approved: revoke, narrow (give back less), restore (give back what was taken), finish (what can not be taken back)."`
 }
 
 func (c *controlApprove) Run(ctx context.Context) error {
-	return c.change(ctx, "ladder "+c.Ladder+" approved", func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
-		return control.ApproveLadder(ctx, log, c.Ladder, who, now)
+	return c.change(ctx, c.Act+" of ladder "+c.Ladder+" approved", func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
+		return control.Approve(ctx, log, c.Ladder, control.Class(c.Act), who, now)
 	})
 }
 

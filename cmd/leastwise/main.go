@@ -32,6 +32,9 @@ type cli struct {
 	Report     reportCommand     `cmd:"" help:"Send each owner a digest: what stands past policy, what was done, what comes."`
 	Exception  exceptionCommand  `cmd:"" help:"Ask for, approve, end and list exceptions."`
 	Control    controlCommand    `cmd:"" help:"Change what the enforcer may do while it runs."`
+	Plan       planCommand       `cmd:"" help:"Say what the enforcer would do, when, and what holds it back. Nothing is changed."`
+	Resume     resumeCommand     `cmd:"" help:"Let revocations go on that a budget stopped; the budget begins anew."`
+	Restore    restoreCommand    `cmd:"" help:"Give back what a ladder took, now, with a reason."`
 	Rollback   rollbackCommand   `cmd:"" help:"Undo a re-issue: put back the policies that it replaced."`
 	Audit      auditCommand      `cmd:"" help:"Prove the audit log."`
 	Demo       demoCommand       `cmd:"" help:"Watch the whole loop on a real Vault with a fleet of agents."`

@@ -127,6 +127,9 @@ func label(l *pb.LadderState) string {
 	case pb.LadderState_REVOKE_INTENDED:
 		return "being revoked"
 	case pb.LadderState_REVOKED:
+		if exposed(l) {
+			return "revoked; exposed until " + l.WorksUntil.AsTime().UTC().Format(time.RFC3339) + " where nobody asks the issuer"
+		}
 		return "revoked and verified"
 	case pb.LadderState_REISSUE_INTENDED:
 		return "revoked and verified, a narrower one is being issued"
@@ -147,6 +150,14 @@ func label(l *pb.LadderState) string {
 		return "stuck: somebody has to look"
 	case pb.LadderState_ROLLED_BACK:
 		return "the re-issue was undone"
+	case pb.LadderState_RESTORE_INTENDED:
+		return "being given back: " + l.GetRestoration().GetAskedBy() + " asked for it"
+	case pb.LadderState_RESTORED:
+		return "given back: " + l.GetRestoration().GetAskedBy() + " asked for it"
+	case pb.LadderState_FINISH_INTENDED:
+		return "revoked and verified, now being deleted"
+	case pb.LadderState_FINISHED:
+		return "revoked, verified and deleted"
 	}
 	return "nothing is under way"
 }
@@ -156,10 +167,13 @@ func awaited(l *pb.LadderState) bool {
 	return strings.HasPrefix(l.Waiting, "approval:") && !strings.Contains(l.Waiting, ";")
 }
 
+// exposed tells whether what was revoked may still be accepted somewhere.
+func exposed(l *pb.LadderState) bool { return l.WorksUntil != nil && l.ExposureEndedAt == nil }
+
 // LadderOver tells whether nothing more follows by itself.
 func LadderOver(l *pb.LadderState) bool {
 	switch l.GetState() {
-	case pb.LadderState_NONE, pb.LadderState_CLOSED, pb.LadderState_RESOLVED, pb.LadderState_ROLLED_BACK:
+	case pb.LadderState_NONE, pb.LadderState_CLOSED, pb.LadderState_RESOLVED, pb.LadderState_ROLLED_BACK, pb.LadderState_RESTORED:
 		return true
 	}
 	return false
@@ -168,7 +182,8 @@ func LadderOver(l *pb.LadderState) bool {
 // acted tells whether something was done at the issuer.
 func acted(l *pb.LadderState) bool {
 	switch l.GetState() {
-	case pb.LadderState_REVOKED, pb.LadderState_REISSUE_INTENDED, pb.LadderState_REISSUED, pb.LadderState_ROLLED_BACK:
+	case pb.LadderState_REVOKED, pb.LadderState_REISSUE_INTENDED, pb.LadderState_REISSUED, pb.LadderState_ROLLED_BACK,
+		pb.LadderState_FINISH_INTENDED, pb.LadderState_FINISHED:
 		return true
 	case pb.LadderState_CLOSED:
 		return l.Proof != ""

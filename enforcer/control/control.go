@@ -1,5 +1,5 @@
 // Package control changes the enforcer's settings while it runs: mode, kill
-// switch, budget, approvals and rollbacks, each a record of the topic
+// switch, budget, approvals, rollbacks and restorations, each a record of the topic
 // leastwise.control. The command line and the console write them; the enforcer
 // follows the topic and acts on nothing before it has read it whole.
 //
@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,10 +26,22 @@ import (
 // ErrInvalid is wrapped by every refusal of a value.
 var ErrInvalid = errors.New("not a valid setting")
 
-// Approve is the setting that lets one ladder pass whose policy requires
-// approval; its value is the ladder's id. The number is kept free for it in
-// the message's enumeration.
-const Approve pb.Control_Setting = 5
+// Class is what an act does, as far as approvals tell acts apart.
+type Class string
+
+// The classes.
+const (
+	Revoke Class = "revoke"
+	// Narrow gives back less than there was, or narrows the role that issued.
+	Narrow Class = "narrow"
+	// Restore gives back what was taken.
+	Restore Class = "restore"
+	// Finish is the step of a revocation that can not be taken back.
+	Finish Class = "finish"
+)
+
+// Classes are all of them.
+var Classes = []Class{Revoke, Narrow, Restore, Finish}
 
 // Log is where settings are written. *stream.Client is one.
 type Log interface {
@@ -66,28 +79,79 @@ func SetBudget(ctx context.Context, log Log, budget string, who Who, now time.Ti
 	return put(ctx, log, "budget", pb.Control_BUDGET, budget, who, now)
 }
 
+// Resume lets revocations go on that a budget stopped: what was revoked
+// before counts no more. The budget itself stays, so that it stops again.
+func Resume(ctx context.Context, log Log, who Who, now time.Time) error {
+	return put(ctx, log, keyResume, pb.Control_RESUME, "", who, now)
+}
+
+// Approve is one person's yes to an act of a ladder. Each person's is a record
+// of its own: where a policy asks for two, two of them have to say it.
+func Approve(ctx context.Context, log Log, ladderID string, act Class, who Who, now time.Time) error {
+	if !slices.Contains(Classes, act) {
+		return fmt.Errorf("approve %q: %w: want one of %v", act, ErrInvalid, Classes)
+	}
+	if err := checkLadder(ladderID); err != nil {
+		return err
+	}
+	c := record(pb.Control_APPROVE, ladderID, who, now)
+	c.Act = string(act)
+	return write(ctx, log, keyApprove+ladderID+"/"+string(act)+"/"+person(who.Name), c)
+}
+
 // ApproveLadder lets the ladder's revocation pass the approval guard.
 func ApproveLadder(ctx context.Context, log Log, ladderID string, who Who, now time.Time) error {
-	return putLadder(ctx, log, "approve/", Approve, ladderID, who, now)
+	return Approve(ctx, log, ladderID, Revoke, who, now)
 }
 
 // Rollback asks the enforcer to undo the ladder's re-issue.
 func Rollback(ctx context.Context, log Log, ladderID string, who Who, now time.Time) error {
-	return putLadder(ctx, log, "rollback/", pb.Control_ROLLBACK, ladderID, who, now)
+	if err := checkLadder(ladderID); err != nil {
+		return err
+	}
+	return put(ctx, log, keyRollback+ladderID, pb.Control_ROLLBACK, ladderID, who, now)
 }
 
-func putLadder(ctx context.Context, log Log, prefix string, setting pb.Control_Setting, ladderID string, who Who, now time.Time) error {
-	if ladderID == "" {
-		return fmt.Errorf("%w: give the ladder's id", ErrInvalid)
+// RequestRestore asks the enforcer to give back what the ladder took. It needs
+// a reason: it goes past everything that policies say.
+func RequestRestore(ctx context.Context, log Log, ladderID string, who Who, now time.Time) error {
+	if err := checkLadder(ladderID); err != nil {
+		return err
 	}
-	return put(ctx, log, prefix+ladderID, setting, ladderID, who, now)
+	if strings.TrimSpace(who.Reason) == "" {
+		return fmt.Errorf("%w: give the reason why it has to work again", ErrInvalid)
+	}
+	return put(ctx, log, keyRestore+ladderID, pb.Control_RESTORE, ladderID, who, now)
 }
+
+func checkLadder(id string) error {
+	if id == "" || strings.Contains(id, "/") {
+		return fmt.Errorf("%w: give the ladder's id, as the notification shows it", ErrInvalid)
+	}
+	return nil
+}
+
+// Keys of the topic. Each person's approval has a key of its own:
+// approve/LADDER/ACT/PERSON; without act and person it means revoke.
+const (
+	keyResume   = "resume"
+	keyApprove  = "approve/"
+	keyRollback = "rollback/"
+	keyRestore  = "restore/"
+)
 
 func put(ctx context.Context, log Log, key string, setting pb.Control_Setting, value string, who Who, now time.Time) error {
-	if strings.TrimSpace(who.Name) == "" {
+	return write(ctx, log, key, record(setting, value, who, now))
+}
+
+func record(setting pb.Control_Setting, value string, who Who, now time.Time) *pb.Control {
+	return &pb.Control{Setting: setting, Value: value, SetBy: who.Name, SetAt: timestamppb.New(now), Reason: who.Reason}
+}
+
+func write(ctx context.Context, log Log, key string, c *pb.Control) error {
+	if strings.TrimSpace(c.SetBy) == "" {
 		return fmt.Errorf("%w: say who sets it", ErrInvalid)
 	}
-	c := &pb.Control{Setting: setting, Value: value, SetBy: who.Name, SetAt: timestamppb.New(now), Reason: who.Reason}
 	raw, err := c.MarshalVT()
 	if err != nil {
 		return fmt.Errorf("encode setting %s: %w", key, err)
@@ -145,6 +209,16 @@ func ParseBudget(text string) (Budget, error) {
 		return Budget{}, refuse
 	}
 	return Budget{Count: int(n), Share: share / 100}, nil
+}
+
+// ParseCount reads "5/h": a budget without a share, for a part of the
+// credentials of which nobody counts how many live.
+func ParseCount(text string) (Budget, error) {
+	b, err := ParseBudget(text + " 100%")
+	if err != nil {
+		return Budget{}, fmt.Errorf("budget %q: %w: want a count an hour, such as \"5/h\"", text, ErrInvalid)
+	}
+	return b, nil
 }
 
 // Allows is how many revocations an hour the budget allows with that many live

@@ -39,7 +39,7 @@ func TestWhatIsSetIsInForce(t *testing.T) {
 	if *n.Mode != pb.Ladder_ENFORCE || *n.Budget != (Budget{7, 0.025}) || n.Kill.GetSetBy() != "operator" {
 		t.Errorf("%+v", n)
 	}
-	if s.ApprovedBy("l1") != "operator" || s.ApprovedBy("l2") != "" || s.State.Rollback("l2") == nil || s.State.Rollback("l1") != nil {
+	if len(s.Approvals("l1", Revoke)) != 1 || s.Approvals("l1", Revoke)[0].By != "operator" || s.Approvals("l2", Revoke) != nil || s.State.Rollback("l2") == nil || s.State.Rollback("l1") != nil {
 		t.Error("approval and rollback are not apart")
 	}
 	if err := SetKillSwitch(t.Context(), s, false, who, now); err != nil || s.Now().Kill != nil {

@@ -1,9 +1,12 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/leastwise/leastwise/internal/stream"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
@@ -16,8 +19,16 @@ type State struct {
 	mode      *pb.Ladder_Mode
 	kill      *pb.Control
 	budget    *Budget
-	approvals map[string]*pb.Control // by ladder id
-	rollbacks map[string]*pb.Control // by ladder id
+	approvals map[string]map[string]*pb.Control // by ladder id, then by the rest of the key
+	rollbacks map[string]*pb.Control            // by ladder id
+	restores  map[string]*pb.Control            // by ladder id
+	resume    *pb.Control
+}
+
+// Approval is one person's yes.
+type Approval struct {
+	By string // one spelling for one person
+	At time.Time
 }
 
 // Snapshot is one reading of the settings that hold for all ladders.
@@ -27,6 +38,8 @@ type Snapshot struct {
 	Budget *Budget
 	// Kill is the record that switched everything off; nil: not switched.
 	Kill *pb.Control
+	// Resumed is since when revocations count in budgets; zero: within an hour.
+	Resumed time.Time
 }
 
 // Apply takes a record of the topic. A record that can not be understood is an
@@ -55,10 +68,18 @@ func (s *State) Apply(m stream.Message) error {
 		return err
 	case err != nil:
 		return fmt.Errorf("setting %q: %w", key, err)
-	case strings.HasPrefix(key, "approve/"):
-		s.approvals = with(s.approvals, strings.TrimPrefix(key, "approve/"), c)
-	case strings.HasPrefix(key, "rollback/"):
-		s.rollbacks = with(s.rollbacks, strings.TrimPrefix(key, "rollback/"), c)
+	case key == keyResume:
+		s.resume = c
+	case strings.HasPrefix(key, keyApprove):
+		id, rest, _ := strings.Cut(strings.TrimPrefix(key, keyApprove), "/")
+		if s.approvals == nil {
+			s.approvals = map[string]map[string]*pb.Control{}
+		}
+		s.approvals[id] = with(s.approvals[id], rest, c)
+	case strings.HasPrefix(key, keyRollback):
+		s.rollbacks = with(s.rollbacks, strings.TrimPrefix(key, keyRollback), c)
+	case strings.HasPrefix(key, keyRestore):
+		s.restores = with(s.restores, strings.TrimPrefix(key, keyRestore), c)
 	default:
 		return fmt.Errorf("setting %q: %w", key, ErrInvalid)
 	}
@@ -77,14 +98,33 @@ func with(m map[string]*pb.Control, id string, c *pb.Control) map[string]*pb.Con
 func (s *State) Now() Snapshot {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return Snapshot{Mode: s.mode, Budget: s.budget, Kill: s.kill}
+	now := Snapshot{Mode: s.mode, Budget: s.budget, Kill: s.kill}
+	if s.resume.GetSetAt().IsValid() {
+		now.Resumed = s.resume.SetAt.AsTime()
+	}
+	return now
 }
 
-// ApprovedBy names who approved the ladder; empty: nobody.
-func (s *State) ApprovedBy(ladderID string) string {
+// Approvals are those of one act of a ladder, one for each person, the last
+// that they gave, in the order of time. One without a name is none.
+func (s *State) Approvals(ladderID string, act Class) []Approval {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.approvals[ladderID].GetSetBy()
+	var list []Approval
+	for _, c := range s.approvals[ladderID] {
+		by := person(c.GetSetBy())
+		if by == "" || Class(cmp.Or(c.Act, string(Revoke))) != act {
+			continue
+		}
+		a := Approval{By: by, At: c.GetSetAt().AsTime()}
+		if i := slices.IndexFunc(list, func(b Approval) bool { return b.By == by }); i < 0 {
+			list = append(list, a)
+		} else if a.At.After(list[i].At) {
+			list[i] = a
+		}
+	}
+	slices.SortFunc(list, func(a, b Approval) int { return cmp.Or(a.At.Compare(b.At), strings.Compare(a.By, b.By)) })
+	return list
 }
 
 // Rollback gives who asked for a rollback of the ladder, nil if nobody did.
@@ -93,3 +133,21 @@ func (s *State) Rollback(ladderID string) *pb.Control {
 	defer s.mu.RUnlock()
 	return s.rollbacks[ladderID]
 }
+
+// Restore gives who asked to have back what the ladder took, nil if nobody
+// did. A wish without a name or a reason is none.
+func (s *State) Restore(ladderID string) *pb.Control {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c := s.restores[ladderID]
+	if person(c.GetSetBy()) == "" || strings.TrimSpace(c.GetReason()) == "" || !c.GetSetAt().IsValid() {
+		return nil
+	}
+	return c
+}
+
+// SamePerson tells whether two names are spellings of one.
+func SamePerson(a, b string) bool { return person(a) == person(b) }
+
+// person makes "Alice " and "alice" one, so that nobody counts twice.
+func person(name string) string { return strings.ToLower(strings.TrimSpace(name)) }

@@ -25,6 +25,10 @@ const (
 	Reminder   Kind = "reminder"
 	Escalation Kind = "escalation"
 	Outcome    Kind = "outcome"
+	// Moved: the announced time of revocation is later.
+	Moved Kind = "moved"
+	// Restored: what became of somebody's wish to have back what was taken.
+	Restored Kind = "restored"
 )
 
 // Message is what is told, once as fields for machines and once as Text.

@@ -331,10 +331,20 @@ type Ladder struct {
 	Revoke   bool    `protobuf:"varint,4,opt,name=revoke,proto3" json:"revoke,omitempty"`
 	Reissue  bool    `protobuf:"varint,5,opt,name=reissue,proto3" json:"reissue,omitempty"`
 	// Set by a policy in words: revoke although the owner could not be told.
-	RevokeUntold     bool `protobuf:"varint,6,opt,name=revoke_untold,json=revokeUntold,proto3" json:"revoke_untold,omitempty"`
-	RequiresApproval bool `protobuf:"varint,7,opt,name=requires_approval,json=requiresApproval,proto3" json:"requires_approval,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	RevokeUntold bool `protobuf:"varint,6,opt,name=revoke_untold,json=revokeUntold,proto3" json:"revoke_untold,omitempty"`
+	// One person must approve the revocation: the same as approvals.revoke = 1.
+	RequiresApproval bool       `protobuf:"varint,7,opt,name=requires_approval,json=requiresApproval,proto3" json:"requires_approval,omitempty"`
+	Approvals        *Approvals `protobuf:"bytes,8,opt,name=approvals,proto3" json:"approvals,omitempty"`
+	// Times within which may be revoked; all of them must hold. None: at any time.
+	BusinessHours []*Hours `protobuf:"bytes,9,rep,name=business_hours,json=businessHours,proto3" json:"business_hours,omitempty"`
+	// Times within which nothing is revoked, whatever else holds.
+	Freeze []*Freeze `protobuf:"bytes,10,rep,name=freeze,proto3" json:"freeze,omitempty"`
+	// Who is told when nothing happens, and how long after the owner.
+	Escalation []*EscalationStep `protobuf:"bytes,11,rep,name=escalation,proto3" json:"escalation,omitempty"`
+	// How many credentials besides its children the act may hit without a person's approval; missing: none.
+	MaxCollateral *uint32 `protobuf:"varint,12,opt,name=max_collateral,json=maxCollateral,proto3,oneof" json:"max_collateral,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ladder) Reset() {
@@ -416,6 +426,299 @@ func (x *Ladder) GetRequiresApproval() bool {
 	return false
 }
 
+func (x *Ladder) GetApprovals() *Approvals {
+	if x != nil {
+		return x.Approvals
+	}
+	return nil
+}
+
+func (x *Ladder) GetBusinessHours() []*Hours {
+	if x != nil {
+		return x.BusinessHours
+	}
+	return nil
+}
+
+func (x *Ladder) GetFreeze() []*Freeze {
+	if x != nil {
+		return x.Freeze
+	}
+	return nil
+}
+
+func (x *Ladder) GetEscalation() []*EscalationStep {
+	if x != nil {
+		return x.Escalation
+	}
+	return nil
+}
+
+func (x *Ladder) GetMaxCollateral() uint32 {
+	if x != nil && x.MaxCollateral != nil {
+		return *x.MaxCollateral
+	}
+	return 0
+}
+
+// Approvals is how many different people must approve an act, by what the act does.
+type Approvals struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Revoke uint32                 `protobuf:"varint,1,opt,name=revoke,proto3" json:"revoke,omitempty"`
+	// Give back a narrower credential, or narrow the role that issued it.
+	Narrow uint32 `protobuf:"varint,2,opt,name=narrow,proto3" json:"narrow,omitempty"`
+	// Give back what was taken, when somebody asks for it.
+	Restore uint32 `protobuf:"varint,3,opt,name=restore,proto3" json:"restore,omitempty"`
+	// The second step of a revocation, which can not be taken back.
+	Finish        uint32 `protobuf:"varint,4,opt,name=finish,proto3" json:"finish,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Approvals) Reset() {
+	*x = Approvals{}
+	mi := &file_leastwise_v1_decision_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Approvals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Approvals) ProtoMessage() {}
+
+func (x *Approvals) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_decision_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Approvals.ProtoReflect.Descriptor instead.
+func (*Approvals) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Approvals) GetRevoke() uint32 {
+	if x != nil {
+		return x.Revoke
+	}
+	return 0
+}
+
+func (x *Approvals) GetNarrow() uint32 {
+	if x != nil {
+		return x.Narrow
+	}
+	return 0
+}
+
+func (x *Approvals) GetRestore() uint32 {
+	if x != nil {
+		return x.Restore
+	}
+	return 0
+}
+
+func (x *Approvals) GetFinish() uint32 {
+	if x != nil {
+		return x.Finish
+	}
+	return 0
+}
+
+// Hours are the times of a week within which may be revoked.
+type Hours struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the IANA time zone, such as Europe/Berlin.
+	Zone string `protobuf:"bytes,1,opt,name=zone,proto3" json:"zone,omitempty"`
+	// 0 is Sunday.
+	Days []uint32 `protobuf:"varint,2,rep,packed,name=days,proto3" json:"days,omitempty"`
+	// Minutes since midnight of the zone's clock; from included, to not.
+	FromMinute    uint32 `protobuf:"varint,3,opt,name=from_minute,json=fromMinute,proto3" json:"from_minute,omitempty"`
+	ToMinute      uint32 `protobuf:"varint,4,opt,name=to_minute,json=toMinute,proto3" json:"to_minute,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hours) Reset() {
+	*x = Hours{}
+	mi := &file_leastwise_v1_decision_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hours) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hours) ProtoMessage() {}
+
+func (x *Hours) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_decision_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hours.ProtoReflect.Descriptor instead.
+func (*Hours) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Hours) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *Hours) GetDays() []uint32 {
+	if x != nil {
+		return x.Days
+	}
+	return nil
+}
+
+func (x *Hours) GetFromMinute() uint32 {
+	if x != nil {
+		return x.FromMinute
+	}
+	return 0
+}
+
+func (x *Hours) GetToMinute() uint32 {
+	if x != nil {
+		return x.ToMinute
+	}
+	return 0
+}
+
+// Freeze is a time within which nothing is revoked.
+type Freeze struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Freeze) Reset() {
+	*x = Freeze{}
+	mi := &file_leastwise_v1_decision_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Freeze) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Freeze) ProtoMessage() {}
+
+func (x *Freeze) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_decision_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Freeze.ProtoReflect.Descriptor instead.
+func (*Freeze) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Freeze) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Freeze) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Freeze) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// EscalationStep tells one more channel, some time after the owner was told.
+type EscalationStep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Channel       string                 `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	AfterMs       int64                  `protobuf:"varint,2,opt,name=after_ms,json=afterMs,proto3" json:"after_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EscalationStep) Reset() {
+	*x = EscalationStep{}
+	mi := &file_leastwise_v1_decision_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EscalationStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EscalationStep) ProtoMessage() {}
+
+func (x *EscalationStep) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_decision_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EscalationStep.ProtoReflect.Descriptor instead.
+func (*EscalationStep) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *EscalationStep) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+func (x *EscalationStep) GetAfterMs() int64 {
+	if x != nil {
+		return x.AfterMs
+	}
+	return 0
+}
+
 // Subject is the credential as the enforcer needs to know it.
 type Subject struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -441,7 +744,7 @@ type Subject struct {
 
 func (x *Subject) Reset() {
 	*x = Subject{}
-	mi := &file_leastwise_v1_decision_proto_msgTypes[3]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +756,7 @@ func (x *Subject) String() string {
 func (*Subject) ProtoMessage() {}
 
 func (x *Subject) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_decision_proto_msgTypes[3]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +769,7 @@ func (x *Subject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subject.ProtoReflect.Descriptor instead.
 func (*Subject) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{3}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Subject) GetType() string {
@@ -582,7 +885,7 @@ type Owner struct {
 
 func (x *Owner) Reset() {
 	*x = Owner{}
-	mi := &file_leastwise_v1_decision_proto_msgTypes[4]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +897,7 @@ func (x *Owner) String() string {
 func (*Owner) ProtoMessage() {}
 
 func (x *Owner) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_decision_proto_msgTypes[4]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +910,7 @@ func (x *Owner) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owner.ProtoReflect.Descriptor instead.
 func (*Owner) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{4}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Owner) GetId() string {
@@ -655,7 +958,7 @@ type Proposal struct {
 
 func (x *Proposal) Reset() {
 	*x = Proposal{}
-	mi := &file_leastwise_v1_decision_proto_msgTypes[5]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +970,7 @@ func (x *Proposal) String() string {
 func (*Proposal) ProtoMessage() {}
 
 func (x *Proposal) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_decision_proto_msgTypes[5]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +983,7 @@ func (x *Proposal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proposal.ProtoReflect.Descriptor instead.
 func (*Proposal) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{5}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Proposal) GetRules() []*Rule {
@@ -758,7 +1061,7 @@ const file_leastwise_v1_decision_proto_rawDesc = "" +
 	"\tdeviation\x18\n" +
 	" \x01(\x01R\tdeviation\x12,\n" +
 	"\x06ladder\x18\v \x01(\v2\x14.leastwise.v1.LadderR\x06ladder\x12\x1a\n" +
-	"\bevidence\x18\f \x01(\tR\bevidence\"\xa1\x02\n" +
+	"\bevidence\x18\f \x01(\tR\bevidence\"\xbf\x04\n" +
 	"\x06Ladder\x12-\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x19.leastwise.v1.Ladder.ModeR\x04mode\x12\x19\n" +
 	"\bgrace_ms\x18\x02 \x01(\x03R\agraceMs\x12\x1b\n" +
@@ -766,12 +1069,39 @@ const file_leastwise_v1_decision_proto_rawDesc = "" +
 	"\x06revoke\x18\x04 \x01(\bR\x06revoke\x12\x18\n" +
 	"\areissue\x18\x05 \x01(\bR\areissue\x12#\n" +
 	"\rrevoke_untold\x18\x06 \x01(\bR\frevokeUntold\x12+\n" +
-	"\x11requires_approval\x18\a \x01(\bR\x10requiresApproval\",\n" +
+	"\x11requires_approval\x18\a \x01(\bR\x10requiresApproval\x125\n" +
+	"\tapprovals\x18\b \x01(\v2\x17.leastwise.v1.ApprovalsR\tapprovals\x12:\n" +
+	"\x0ebusiness_hours\x18\t \x03(\v2\x13.leastwise.v1.HoursR\rbusinessHours\x12,\n" +
+	"\x06freeze\x18\n" +
+	" \x03(\v2\x14.leastwise.v1.FreezeR\x06freeze\x12<\n" +
+	"\n" +
+	"escalation\x18\v \x03(\v2\x1c.leastwise.v1.EscalationStepR\n" +
+	"escalation\x12*\n" +
+	"\x0emax_collateral\x18\f \x01(\rH\x00R\rmaxCollateral\x88\x01\x01\",\n" +
 	"\x04Mode\x12\v\n" +
 	"\aOBSERVE\x10\x00\x12\n" +
 	"\n" +
 	"\x06NOTIFY\x10\x01\x12\v\n" +
-	"\aENFORCE\x10\x02\"\xb4\x04\n" +
+	"\aENFORCE\x10\x02B\x11\n" +
+	"\x0f_max_collateral\"m\n" +
+	"\tApprovals\x12\x16\n" +
+	"\x06revoke\x18\x01 \x01(\rR\x06revoke\x12\x16\n" +
+	"\x06narrow\x18\x02 \x01(\rR\x06narrow\x12\x18\n" +
+	"\arestore\x18\x03 \x01(\rR\arestore\x12\x16\n" +
+	"\x06finish\x18\x04 \x01(\rR\x06finish\"m\n" +
+	"\x05Hours\x12\x12\n" +
+	"\x04zone\x18\x01 \x01(\tR\x04zone\x12\x12\n" +
+	"\x04days\x18\x02 \x03(\rR\x04days\x12\x1f\n" +
+	"\vfrom_minute\x18\x03 \x01(\rR\n" +
+	"fromMinute\x12\x1b\n" +
+	"\tto_minute\x18\x04 \x01(\rR\btoMinute\"\x82\x01\n" +
+	"\x06Freeze\x12.\n" +
+	"\x04from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"E\n" +
+	"\x0eEscalationStep\x12\x18\n" +
+	"\achannel\x18\x01 \x01(\tR\achannel\x12\x19\n" +
+	"\bafter_ms\x18\x02 \x01(\x03R\aafterMs\"\xb4\x04\n" +
 	"\aSubject\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1a\n" +
@@ -820,40 +1150,50 @@ func file_leastwise_v1_decision_proto_rawDescGZIP() []byte {
 }
 
 var file_leastwise_v1_decision_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_leastwise_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_leastwise_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_leastwise_v1_decision_proto_goTypes = []any{
 	(Ladder_Mode)(0),              // 0: leastwise.v1.Ladder.Mode
 	(*Decision)(nil),              // 1: leastwise.v1.Decision
 	(*Violation)(nil),             // 2: leastwise.v1.Violation
 	(*Ladder)(nil),                // 3: leastwise.v1.Ladder
-	(*Subject)(nil),               // 4: leastwise.v1.Subject
-	(*Owner)(nil),                 // 5: leastwise.v1.Owner
-	(*Proposal)(nil),              // 6: leastwise.v1.Proposal
-	nil,                           // 7: leastwise.v1.Subject.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*Rule)(nil),                  // 9: leastwise.v1.Rule
+	(*Approvals)(nil),             // 4: leastwise.v1.Approvals
+	(*Hours)(nil),                 // 5: leastwise.v1.Hours
+	(*Freeze)(nil),                // 6: leastwise.v1.Freeze
+	(*EscalationStep)(nil),        // 7: leastwise.v1.EscalationStep
+	(*Subject)(nil),               // 8: leastwise.v1.Subject
+	(*Owner)(nil),                 // 9: leastwise.v1.Owner
+	(*Proposal)(nil),              // 10: leastwise.v1.Proposal
+	nil,                           // 11: leastwise.v1.Subject.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*Rule)(nil),                  // 13: leastwise.v1.Rule
 }
 var file_leastwise_v1_decision_proto_depIdxs = []int32{
-	8,  // 0: leastwise.v1.Decision.decided_at:type_name -> google.protobuf.Timestamp
-	8,  // 1: leastwise.v1.Decision.as_of:type_name -> google.protobuf.Timestamp
+	12, // 0: leastwise.v1.Decision.decided_at:type_name -> google.protobuf.Timestamp
+	12, // 1: leastwise.v1.Decision.as_of:type_name -> google.protobuf.Timestamp
 	2,  // 2: leastwise.v1.Decision.violations:type_name -> leastwise.v1.Violation
 	3,  // 3: leastwise.v1.Decision.ladder:type_name -> leastwise.v1.Ladder
-	4,  // 4: leastwise.v1.Decision.subject:type_name -> leastwise.v1.Subject
-	6,  // 5: leastwise.v1.Decision.proposal:type_name -> leastwise.v1.Proposal
+	8,  // 4: leastwise.v1.Decision.subject:type_name -> leastwise.v1.Subject
+	10, // 5: leastwise.v1.Decision.proposal:type_name -> leastwise.v1.Proposal
 	3,  // 6: leastwise.v1.Violation.ladder:type_name -> leastwise.v1.Ladder
 	0,  // 7: leastwise.v1.Ladder.mode:type_name -> leastwise.v1.Ladder.Mode
-	8,  // 8: leastwise.v1.Subject.issued_at:type_name -> google.protobuf.Timestamp
-	8,  // 9: leastwise.v1.Subject.expires_at:type_name -> google.protobuf.Timestamp
-	5,  // 10: leastwise.v1.Subject.owner:type_name -> leastwise.v1.Owner
-	7,  // 11: leastwise.v1.Subject.labels:type_name -> leastwise.v1.Subject.LabelsEntry
-	9,  // 12: leastwise.v1.Proposal.rules:type_name -> leastwise.v1.Rule
-	8,  // 13: leastwise.v1.Proposal.observed_from:type_name -> google.protobuf.Timestamp
-	8,  // 14: leastwise.v1.Proposal.observed_until:type_name -> google.protobuf.Timestamp
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	4,  // 8: leastwise.v1.Ladder.approvals:type_name -> leastwise.v1.Approvals
+	5,  // 9: leastwise.v1.Ladder.business_hours:type_name -> leastwise.v1.Hours
+	6,  // 10: leastwise.v1.Ladder.freeze:type_name -> leastwise.v1.Freeze
+	7,  // 11: leastwise.v1.Ladder.escalation:type_name -> leastwise.v1.EscalationStep
+	12, // 12: leastwise.v1.Freeze.from:type_name -> google.protobuf.Timestamp
+	12, // 13: leastwise.v1.Freeze.until:type_name -> google.protobuf.Timestamp
+	12, // 14: leastwise.v1.Subject.issued_at:type_name -> google.protobuf.Timestamp
+	12, // 15: leastwise.v1.Subject.expires_at:type_name -> google.protobuf.Timestamp
+	9,  // 16: leastwise.v1.Subject.owner:type_name -> leastwise.v1.Owner
+	11, // 17: leastwise.v1.Subject.labels:type_name -> leastwise.v1.Subject.LabelsEntry
+	13, // 18: leastwise.v1.Proposal.rules:type_name -> leastwise.v1.Rule
+	12, // 19: leastwise.v1.Proposal.observed_from:type_name -> google.protobuf.Timestamp
+	12, // 20: leastwise.v1.Proposal.observed_until:type_name -> google.protobuf.Timestamp
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_leastwise_v1_decision_proto_init() }
@@ -862,13 +1202,14 @@ func file_leastwise_v1_decision_proto_init() {
 		return
 	}
 	file_leastwise_v1_fact_proto_init()
+	file_leastwise_v1_decision_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_leastwise_v1_decision_proto_rawDesc), len(file_leastwise_v1_decision_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

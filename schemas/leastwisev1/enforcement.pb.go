@@ -41,6 +41,13 @@ const (
 	LadderState_RETRYING         LadderState_State = 12
 	LadderState_ESCALATED        LadderState_State = 13
 	LadderState_ROLLED_BACK      LadderState_State = 14
+	// Somebody asked for the credential back, and the issuer is about to be told.
+	LadderState_RESTORE_INTENDED LadderState_State = 15
+	// The issuer says that it is alive again. A violation that still stands starts a new ladder with a full grace period.
+	LadderState_RESTORED LadderState_State = 16
+	// The second step of the revocation, which can not be taken back, is about to be done.
+	LadderState_FINISH_INTENDED LadderState_State = 17
+	LadderState_FINISHED        LadderState_State = 18
 )
 
 // Enum value maps for LadderState_State.
@@ -61,6 +68,10 @@ var (
 		12: "RETRYING",
 		13: "ESCALATED",
 		14: "ROLLED_BACK",
+		15: "RESTORE_INTENDED",
+		16: "RESTORED",
+		17: "FINISH_INTENDED",
+		18: "FINISHED",
 	}
 	LadderState_State_value = map[string]int32{
 		"NONE":             0,
@@ -78,6 +89,10 @@ var (
 		"RETRYING":         12,
 		"ESCALATED":        13,
 		"ROLLED_BACK":      14,
+		"RESTORE_INTENDED": 15,
+		"RESTORED":         16,
+		"FINISH_INTENDED":  17,
+		"FINISHED":         18,
 	}
 )
 
@@ -119,6 +134,10 @@ const (
 	Control_ROLLBACK Control_Setting = 4
 	// Let one ladder pass whose policy requires approval; value is the ladder id.
 	Control_APPROVE Control_Setting = 5
+	// Ask the enforcer to give back what it took; value is the ladder id.
+	Control_RESTORE Control_Setting = 6
+	// Let revocations go on that the budget stopped: what was revoked before set_at counts no more.
+	Control_RESUME Control_Setting = 7
 )
 
 // Enum value maps for Control_Setting.
@@ -130,6 +149,8 @@ var (
 		3: "BUDGET",
 		4: "ROLLBACK",
 		5: "APPROVE",
+		6: "RESTORE",
+		7: "RESUME",
 	}
 	Control_Setting_value = map[string]int32{
 		"NONE":        0,
@@ -138,6 +159,8 @@ var (
 		"BUDGET":      3,
 		"ROLLBACK":    4,
 		"APPROVE":     5,
+		"RESTORE":     6,
+		"RESUME":      7,
 	}
 )
 
@@ -165,7 +188,7 @@ func (x Control_Setting) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Control_Setting.Descriptor instead.
 func (Control_Setting) EnumDescriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{4, 0}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{7, 0}
 }
 
 // LadderState is one entry of the enforcement journal: where a credential stands on the ladder. The newest step wins.
@@ -202,7 +225,28 @@ type LadderState struct {
 	Writer string `protobuf:"bytes,20,opt,name=writer,proto3" json:"writer,omitempty"`
 	// What the target calls the credential (a hashed accessor in clear, say): set when its revocation is intended, and
 	// empty before.
-	IntendedAs    string `protobuf:"bytes,21,opt,name=intended_as,json=intendedAs,proto3" json:"intended_as,omitempty"`
+	IntendedAs string `protobuf:"bytes,21,opt,name=intended_as,json=intendedAs,proto3" json:"intended_as,omitempty"`
+	// What the target said it would need to give the credential back; set with the intent, no secret.
+	Restore string `protobuf:"bytes,22,opt,name=restore,proto3" json:"restore,omitempty"`
+	// When the revocation was first proven.
+	RevokedAt *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	// What else the act hits, as last found out: at the notification, and before the intent.
+	Collateral *Collateral `protobuf:"bytes,24,opt,name=collateral,proto3" json:"collateral,omitempty"`
+	// The issuer was asked past works_until, and proved that nothing of it works any more.
+	ExposureEndedAt *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=exposure_ended_at,json=exposureEndedAt,proto3" json:"exposure_ended_at,omitempty"`
+	// Why revoke_at was moved later: business hours or a freeze, and from when.
+	Moved string `protobuf:"bytes,26,opt,name=moved,proto3" json:"moved,omitempty"`
+	// The revoke_at that the owner was last told.
+	Announced *timestamppb.Timestamp `protobuf:"bytes,27,opt,name=announced,proto3" json:"announced,omitempty"`
+	// Channels of the policies' escalation path that were told.
+	PathTold []string `protobuf:"bytes,28,rep,name=path_told,json=pathTold,proto3" json:"path_told,omitempty"`
+	// The owner was told what became of the credential.
+	ReportedAt  *timestamppb.Timestamp `protobuf:"bytes,29,opt,name=reported_at,json=reportedAt,proto3" json:"reported_at,omitempty"`
+	Restoration *Restoration           `protobuf:"bytes,30,opt,name=restoration,proto3" json:"restoration,omitempty"`
+	// The second step was done and proven.
+	FinishedAt *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
+	// Who approved the act that the entry intends.
+	ApprovedBy    []string `protobuf:"bytes,32,rep,name=approved_by,json=approvedBy,proto3" json:"approved_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -384,6 +428,320 @@ func (x *LadderState) GetIntendedAs() string {
 	return ""
 }
 
+func (x *LadderState) GetRestore() string {
+	if x != nil {
+		return x.Restore
+	}
+	return ""
+}
+
+func (x *LadderState) GetRevokedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RevokedAt
+	}
+	return nil
+}
+
+func (x *LadderState) GetCollateral() *Collateral {
+	if x != nil {
+		return x.Collateral
+	}
+	return nil
+}
+
+func (x *LadderState) GetExposureEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExposureEndedAt
+	}
+	return nil
+}
+
+func (x *LadderState) GetMoved() string {
+	if x != nil {
+		return x.Moved
+	}
+	return ""
+}
+
+func (x *LadderState) GetAnnounced() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Announced
+	}
+	return nil
+}
+
+func (x *LadderState) GetPathTold() []string {
+	if x != nil {
+		return x.PathTold
+	}
+	return nil
+}
+
+func (x *LadderState) GetReportedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReportedAt
+	}
+	return nil
+}
+
+func (x *LadderState) GetRestoration() *Restoration {
+	if x != nil {
+		return x.Restoration
+	}
+	return nil
+}
+
+func (x *LadderState) GetFinishedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FinishedAt
+	}
+	return nil
+}
+
+func (x *LadderState) GetApprovedBy() []string {
+	if x != nil {
+		return x.ApprovedBy
+	}
+	return nil
+}
+
+// Collateral is what else ends, or stops working, with a credential.
+type Collateral struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Count uint64                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	// Of these how many are not the credential's own children.
+	Others uint64 `protobuf:"varint,2,opt,name=others,proto3" json:"others,omitempty"`
+	// The first of them.
+	Hits []*Hit `protobuf:"bytes,3,rep,name=hits,proto3" json:"hits,omitempty"`
+	// Why it could not be found out; empty: it was.
+	Unknown       string                 `protobuf:"bytes,4,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Collateral) Reset() {
+	*x = Collateral{}
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Collateral) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Collateral) ProtoMessage() {}
+
+func (x *Collateral) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Collateral.ProtoReflect.Descriptor instead.
+func (*Collateral) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Collateral) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Collateral) GetOthers() uint64 {
+	if x != nil {
+		return x.Others
+	}
+	return 0
+}
+
+func (x *Collateral) GetHits() []*Hit {
+	if x != nil {
+		return x.Hits
+	}
+	return nil
+}
+
+func (x *Collateral) GetUnknown() string {
+	if x != nil {
+		return x.Unknown
+	}
+	return ""
+}
+
+func (x *Collateral) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// Hit is one thing that an act hits besides the credential.
+type Hit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hit) Reset() {
+	*x = Hit{}
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hit) ProtoMessage() {}
+
+func (x *Hit) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hit.ProtoReflect.Descriptor instead.
+func (*Hit) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Hit) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Hit) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// Restoration is somebody's wish to have back what was taken, and what came of it.
+type Restoration struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	AskedBy    string                 `protobuf:"bytes,1,opt,name=asked_by,json=askedBy,proto3" json:"asked_by,omitempty"`
+	Reason     string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	AskedAt    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=asked_at,json=askedAt,proto3" json:"asked_at,omitempty"`
+	ApprovedBy []string               `protobuf:"bytes,4,rep,name=approved_by,json=approvedBy,proto3" json:"approved_by,omitempty"`
+	// Why it was not given back, and what to do instead; empty: it was, or is under way.
+	Refused string                 `protobuf:"bytes,5,opt,name=refused,proto3" json:"refused,omitempty"`
+	DoneAt  *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=done_at,json=doneAt,proto3" json:"done_at,omitempty"`
+	// Owner and security were told.
+	ToldAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=told_at,json=toldAt,proto3" json:"told_at,omitempty"`
+	// Where the ladder stood, to go on there if it can not be given back.
+	CameFrom      LadderState_State `protobuf:"varint,8,opt,name=came_from,json=cameFrom,proto3,enum=leastwise.v1.LadderState_State" json:"came_from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Restoration) Reset() {
+	*x = Restoration{}
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Restoration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Restoration) ProtoMessage() {}
+
+func (x *Restoration) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Restoration.ProtoReflect.Descriptor instead.
+func (*Restoration) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Restoration) GetAskedBy() string {
+	if x != nil {
+		return x.AskedBy
+	}
+	return ""
+}
+
+func (x *Restoration) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Restoration) GetAskedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AskedAt
+	}
+	return nil
+}
+
+func (x *Restoration) GetApprovedBy() []string {
+	if x != nil {
+		return x.ApprovedBy
+	}
+	return nil
+}
+
+func (x *Restoration) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+func (x *Restoration) GetDoneAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DoneAt
+	}
+	return nil
+}
+
+func (x *Restoration) GetToldAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ToldAt
+	}
+	return nil
+}
+
+func (x *Restoration) GetCameFrom() LadderState_State {
+	if x != nil {
+		return x.CameFrom
+	}
+	return LadderState_NONE
+}
+
 // Attempt of an act at the target.
 type Attempt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -397,7 +755,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[1]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +767,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[1]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +780,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{1}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Attempt) GetNumber() uint32 {
@@ -473,7 +831,7 @@ type Reissue struct {
 
 func (x *Reissue) Reset() {
 	*x = Reissue{}
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[2]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +843,7 @@ func (x *Reissue) String() string {
 func (*Reissue) ProtoMessage() {}
 
 func (x *Reissue) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[2]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +856,7 @@ func (x *Reissue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reissue.ProtoReflect.Descriptor instead.
 func (*Reissue) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{2}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Reissue) GetPolicyName() string {
@@ -581,7 +939,7 @@ type Exception struct {
 
 func (x *Exception) Reset() {
 	*x = Exception{}
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[3]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +951,7 @@ func (x *Exception) String() string {
 func (*Exception) ProtoMessage() {}
 
 func (x *Exception) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[3]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +964,7 @@ func (x *Exception) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exception.ProtoReflect.Descriptor instead.
 func (*Exception) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{3}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Exception) GetId() string {
@@ -705,17 +1063,19 @@ type Control struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Setting Control_Setting        `protobuf:"varint,1,opt,name=setting,proto3,enum=leastwise.v1.Control_Setting" json:"setting,omitempty"`
 	// MODE: observe, notify, enforce. KILL_SWITCH: on, off. BUDGET: "20/h 5%".
-	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	SetBy         string                 `protobuf:"bytes,3,opt,name=set_by,json=setBy,proto3" json:"set_by,omitempty"`
-	SetAt         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=set_at,json=setAt,proto3" json:"set_at,omitempty"`
-	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Value  string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	SetBy  string                 `protobuf:"bytes,3,opt,name=set_by,json=setBy,proto3" json:"set_by,omitempty"`
+	SetAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=set_at,json=setAt,proto3" json:"set_at,omitempty"`
+	Reason string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// APPROVE: what is approved: revoke, narrow, restore or finish. Empty means revoke.
+	Act           string `protobuf:"bytes,6,opt,name=act,proto3" json:"act,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Control) Reset() {
 	*x = Control{}
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[4]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -727,7 +1087,7 @@ func (x *Control) String() string {
 func (*Control) ProtoMessage() {}
 
 func (x *Control) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[4]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -740,7 +1100,7 @@ func (x *Control) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Control.ProtoReflect.Descriptor instead.
 func (*Control) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{4}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Control) GetSetting() Control_Setting {
@@ -778,11 +1138,18 @@ func (x *Control) GetReason() string {
 	return ""
 }
 
+func (x *Control) GetAct() string {
+	if x != nil {
+		return x.Act
+	}
+	return ""
+}
+
 var File_leastwise_v1_enforcement_proto protoreflect.FileDescriptor
 
 const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\n" +
-	"\x1eleastwise/v1/enforcement.proto\x12\fleastwise.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bleastwise/v1/decision.proto\"\xcd\b\n" +
+	"\x1eleastwise/v1/enforcement.proto\x12\fleastwise.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bleastwise/v1/decision.proto\"\xb0\r\n" +
 	"\vLadderState\x12\x1e\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\tR\n" +
@@ -810,7 +1177,24 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\x0eseen_in_log_at\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\vseenInLogAt\x12\x16\n" +
 	"\x06writer\x18\x14 \x01(\tR\x06writer\x12\x1f\n" +
 	"\vintended_as\x18\x15 \x01(\tR\n" +
-	"intendedAs\"\xe1\x01\n" +
+	"intendedAs\x12\x18\n" +
+	"\arestore\x18\x16 \x01(\tR\arestore\x129\n" +
+	"\n" +
+	"revoked_at\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\x128\n" +
+	"\n" +
+	"collateral\x18\x18 \x01(\v2\x18.leastwise.v1.CollateralR\n" +
+	"collateral\x12F\n" +
+	"\x11exposure_ended_at\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\x0fexposureEndedAt\x12\x14\n" +
+	"\x05moved\x18\x1a \x01(\tR\x05moved\x128\n" +
+	"\tannounced\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\tannounced\x12\x1b\n" +
+	"\tpath_told\x18\x1c \x03(\tR\bpathTold\x12;\n" +
+	"\vreported_at\x18\x1d \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"reportedAt\x12;\n" +
+	"\vrestoration\x18\x1e \x01(\v2\x19.leastwise.v1.RestorationR\vrestoration\x12;\n" +
+	"\vfinished_at\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"finishedAt\x12\x1f\n" +
+	"\vapproved_by\x18  \x03(\tR\n" +
+	"approvedBy\"\xa8\x02\n" +
 	"\x05State\x12\b\n" +
 	"\x04NONE\x10\x00\x12\f\n" +
 	"\bVIOLATED\x10\x01\x12\f\n" +
@@ -828,7 +1212,31 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\bEXEMPTED\x10\v\x12\f\n" +
 	"\bRETRYING\x10\f\x12\r\n" +
 	"\tESCALATED\x10\r\x12\x0f\n" +
-	"\vROLLED_BACK\x10\x0e\"\x98\x01\n" +
+	"\vROLLED_BACK\x10\x0e\x12\x14\n" +
+	"\x10RESTORE_INTENDED\x10\x0f\x12\f\n" +
+	"\bRESTORED\x10\x10\x12\x13\n" +
+	"\x0fFINISH_INTENDED\x10\x11\x12\f\n" +
+	"\bFINISHED\x10\x12\"\xa7\x01\n" +
+	"\n" +
+	"Collateral\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x16\n" +
+	"\x06others\x18\x02 \x01(\x04R\x06others\x12%\n" +
+	"\x04hits\x18\x03 \x03(\v2\x11.leastwise.v1.HitR\x04hits\x12\x18\n" +
+	"\aunknown\x18\x04 \x01(\tR\aunknown\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"+\n" +
+	"\x03Hit\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xda\x02\n" +
+	"\vRestoration\x12\x19\n" +
+	"\basked_by\x18\x01 \x01(\tR\aaskedBy\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x125\n" +
+	"\basked_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aaskedAt\x12\x1f\n" +
+	"\vapproved_by\x18\x04 \x03(\tR\n" +
+	"approvedBy\x12\x18\n" +
+	"\arefused\x18\x05 \x01(\tR\arefused\x123\n" +
+	"\adone_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06doneAt\x123\n" +
+	"\atold_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x06toldAt\x12<\n" +
+	"\tcame_from\x18\b \x01(\x0e2\x1f.leastwise.v1.LadderState.StateR\bcameFrom\"\x98\x01\n" +
 	"\aAttempt\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x123\n" +
@@ -867,13 +1275,14 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\n" +
 	"revoked_by\x18\f \x01(\tR\trevokedBy\x129\n" +
 	"\n" +
-	"revoked_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\"\x91\x02\n" +
+	"revoked_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\"\xbc\x02\n" +
 	"\aControl\x127\n" +
 	"\asetting\x18\x01 \x01(\x0e2\x1d.leastwise.v1.Control.SettingR\asetting\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x15\n" +
 	"\x06set_by\x18\x03 \x01(\tR\x05setBy\x121\n" +
 	"\x06set_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05setAt\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"U\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x10\n" +
+	"\x03act\x18\x06 \x01(\tR\x03act\"n\n" +
 	"\aSetting\x12\b\n" +
 	"\x04NONE\x10\x00\x12\b\n" +
 	"\x04MODE\x10\x01\x12\x0f\n" +
@@ -881,7 +1290,10 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\n" +
 	"\x06BUDGET\x10\x03\x12\f\n" +
 	"\bROLLBACK\x10\x04\x12\v\n" +
-	"\aAPPROVE\x10\x05B@Z>github.com/leastwise/leastwise/schemas/leastwisev1;leastwisev1b\x06proto3"
+	"\aAPPROVE\x10\x05\x12\v\n" +
+	"\aRESTORE\x10\x06\x12\n" +
+	"\n" +
+	"\x06RESUME\x10\aB@Z>github.com/leastwise/leastwise/schemas/leastwisev1;leastwisev1b\x06proto3"
 
 var (
 	file_leastwise_v1_enforcement_proto_rawDescOnce sync.Once
@@ -896,42 +1308,58 @@ func file_leastwise_v1_enforcement_proto_rawDescGZIP() []byte {
 }
 
 var file_leastwise_v1_enforcement_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_leastwise_v1_enforcement_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_leastwise_v1_enforcement_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_leastwise_v1_enforcement_proto_goTypes = []any{
 	(LadderState_State)(0),        // 0: leastwise.v1.LadderState.State
 	(Control_Setting)(0),          // 1: leastwise.v1.Control.Setting
 	(*LadderState)(nil),           // 2: leastwise.v1.LadderState
-	(*Attempt)(nil),               // 3: leastwise.v1.Attempt
-	(*Reissue)(nil),               // 4: leastwise.v1.Reissue
-	(*Exception)(nil),             // 5: leastwise.v1.Exception
-	(*Control)(nil),               // 6: leastwise.v1.Control
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*Decision)(nil),              // 8: leastwise.v1.Decision
+	(*Collateral)(nil),            // 3: leastwise.v1.Collateral
+	(*Hit)(nil),                   // 4: leastwise.v1.Hit
+	(*Restoration)(nil),           // 5: leastwise.v1.Restoration
+	(*Attempt)(nil),               // 6: leastwise.v1.Attempt
+	(*Reissue)(nil),               // 7: leastwise.v1.Reissue
+	(*Exception)(nil),             // 8: leastwise.v1.Exception
+	(*Control)(nil),               // 9: leastwise.v1.Control
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*Decision)(nil),              // 11: leastwise.v1.Decision
 }
 var file_leastwise_v1_enforcement_proto_depIdxs = []int32{
 	0,  // 0: leastwise.v1.LadderState.state:type_name -> leastwise.v1.LadderState.State
-	7,  // 1: leastwise.v1.LadderState.at:type_name -> google.protobuf.Timestamp
-	8,  // 2: leastwise.v1.LadderState.decision:type_name -> leastwise.v1.Decision
-	7,  // 3: leastwise.v1.LadderState.confirmed_at:type_name -> google.protobuf.Timestamp
-	7,  // 4: leastwise.v1.LadderState.notified_at:type_name -> google.protobuf.Timestamp
-	7,  // 5: leastwise.v1.LadderState.revoke_at:type_name -> google.protobuf.Timestamp
-	3,  // 6: leastwise.v1.LadderState.attempt:type_name -> leastwise.v1.Attempt
-	7,  // 7: leastwise.v1.LadderState.works_until:type_name -> google.protobuf.Timestamp
-	4,  // 8: leastwise.v1.LadderState.reissue:type_name -> leastwise.v1.Reissue
-	7,  // 9: leastwise.v1.LadderState.seen_in_log_at:type_name -> google.protobuf.Timestamp
-	7,  // 10: leastwise.v1.Attempt.at:type_name -> google.protobuf.Timestamp
-	7,  // 11: leastwise.v1.Attempt.next_at:type_name -> google.protobuf.Timestamp
-	7,  // 12: leastwise.v1.Exception.until:type_name -> google.protobuf.Timestamp
-	7,  // 13: leastwise.v1.Exception.requested_at:type_name -> google.protobuf.Timestamp
-	7,  // 14: leastwise.v1.Exception.approved_at:type_name -> google.protobuf.Timestamp
-	7,  // 15: leastwise.v1.Exception.revoked_at:type_name -> google.protobuf.Timestamp
-	1,  // 16: leastwise.v1.Control.setting:type_name -> leastwise.v1.Control.Setting
-	7,  // 17: leastwise.v1.Control.set_at:type_name -> google.protobuf.Timestamp
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	10, // 1: leastwise.v1.LadderState.at:type_name -> google.protobuf.Timestamp
+	11, // 2: leastwise.v1.LadderState.decision:type_name -> leastwise.v1.Decision
+	10, // 3: leastwise.v1.LadderState.confirmed_at:type_name -> google.protobuf.Timestamp
+	10, // 4: leastwise.v1.LadderState.notified_at:type_name -> google.protobuf.Timestamp
+	10, // 5: leastwise.v1.LadderState.revoke_at:type_name -> google.protobuf.Timestamp
+	6,  // 6: leastwise.v1.LadderState.attempt:type_name -> leastwise.v1.Attempt
+	10, // 7: leastwise.v1.LadderState.works_until:type_name -> google.protobuf.Timestamp
+	7,  // 8: leastwise.v1.LadderState.reissue:type_name -> leastwise.v1.Reissue
+	10, // 9: leastwise.v1.LadderState.seen_in_log_at:type_name -> google.protobuf.Timestamp
+	10, // 10: leastwise.v1.LadderState.revoked_at:type_name -> google.protobuf.Timestamp
+	3,  // 11: leastwise.v1.LadderState.collateral:type_name -> leastwise.v1.Collateral
+	10, // 12: leastwise.v1.LadderState.exposure_ended_at:type_name -> google.protobuf.Timestamp
+	10, // 13: leastwise.v1.LadderState.announced:type_name -> google.protobuf.Timestamp
+	10, // 14: leastwise.v1.LadderState.reported_at:type_name -> google.protobuf.Timestamp
+	5,  // 15: leastwise.v1.LadderState.restoration:type_name -> leastwise.v1.Restoration
+	10, // 16: leastwise.v1.LadderState.finished_at:type_name -> google.protobuf.Timestamp
+	4,  // 17: leastwise.v1.Collateral.hits:type_name -> leastwise.v1.Hit
+	10, // 18: leastwise.v1.Collateral.at:type_name -> google.protobuf.Timestamp
+	10, // 19: leastwise.v1.Restoration.asked_at:type_name -> google.protobuf.Timestamp
+	10, // 20: leastwise.v1.Restoration.done_at:type_name -> google.protobuf.Timestamp
+	10, // 21: leastwise.v1.Restoration.told_at:type_name -> google.protobuf.Timestamp
+	0,  // 22: leastwise.v1.Restoration.came_from:type_name -> leastwise.v1.LadderState.State
+	10, // 23: leastwise.v1.Attempt.at:type_name -> google.protobuf.Timestamp
+	10, // 24: leastwise.v1.Attempt.next_at:type_name -> google.protobuf.Timestamp
+	10, // 25: leastwise.v1.Exception.until:type_name -> google.protobuf.Timestamp
+	10, // 26: leastwise.v1.Exception.requested_at:type_name -> google.protobuf.Timestamp
+	10, // 27: leastwise.v1.Exception.approved_at:type_name -> google.protobuf.Timestamp
+	10, // 28: leastwise.v1.Exception.revoked_at:type_name -> google.protobuf.Timestamp
+	1,  // 29: leastwise.v1.Control.setting:type_name -> leastwise.v1.Control.Setting
+	10, // 30: leastwise.v1.Control.set_at:type_name -> google.protobuf.Timestamp
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_leastwise_v1_enforcement_proto_init() }
@@ -946,7 +1374,7 @@ func file_leastwise_v1_enforcement_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_leastwise_v1_enforcement_proto_rawDesc), len(file_leastwise_v1_enforcement_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   5,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

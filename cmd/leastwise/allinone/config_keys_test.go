@@ -96,7 +96,7 @@ func TestExampleShowsEveryKeyAndTheDefaultsOfTheSchema(t *testing.T) {
 		t.Fatalf("the schema has %d defaults only", len(defaults))
 	}
 	// The example names channels, clusters and labels itself; so compare the paths with those names as *.
-	named := regexp.MustCompile(`^(channels|processor\.clusters|enforcer\.protect\[\]\.labels|agentusage_collector\.credentials)\.[^.]+`)
+	named := regexp.MustCompile(`^(channels|processor\.clusters|enforcer\.protect\[\]\.labels|enforcer\.budgets\.target|agentusage_collector\.credentials)\.[^.]+`)
 	seen := map[string]bool{}
 	for path, value := range shownAt {
 		general := named.ReplaceAllString(path, "$1.*")

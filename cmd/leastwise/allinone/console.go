@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/gate"
 	"github.com/leastwise/leastwise/console"
@@ -293,36 +292,37 @@ func (s *settings) Now() rules.Settings {
 }
 
 func (s *settings) Kill(ctx context.Context, on bool, who rules.Who, reason string) error {
-	if err := control.SetKillSwitch(ctx, s.log, on, control.Who{Name: who.Name, Reason: reason}, s.now()); err != nil {
-		return refusedBy(err)
-	}
-	return s.took("kill_switch", pb.Control_KILL_SWITCH, map[bool]string{true: "on", false: "off"}[on], who, reason)
+	return refusedBy(control.SetKillSwitch(ctx, s, on, control.Who{Name: who.Name, Reason: reason}, s.now()))
 }
 
 func (s *settings) SetMode(ctx context.Context, mode string, who rules.Who, reason string) error {
-	if err := control.SetMode(ctx, s.log, mode, control.Who{Name: who.Name, Reason: reason}, s.now()); err != nil {
-		return refusedBy(err)
-	}
-	return s.took("mode", pb.Control_MODE, mode, who, reason)
+	return refusedBy(control.SetMode(ctx, s, mode, control.Who{Name: who.Name, Reason: reason}, s.now()))
 }
 
 // ApproveLadder implements rules.Control, as does ApprovedBy.
 func (s *settings) ApproveLadder(ctx context.Context, ladder string, who rules.Who, reason string) error {
-	if err := control.ApproveLadder(ctx, s.log, ladder, control.Who{Name: who.Name, Reason: reason}, s.now()); err != nil {
-		return refusedBy(err)
-	}
-	return s.took("approve/"+ladder, control.Approve, ladder, who, reason)
+	return refusedBy(control.ApproveLadder(ctx, s, ladder, control.Who{Name: who.Name, Reason: reason}, s.now()))
 }
 
-func (s *settings) ApprovedBy(ladder string) string { return s.state.ApprovedBy(ladder) }
+func (s *settings) ApprovedBy(ladder string) string {
+	var names []string
+	for _, a := range s.state.Approvals(ladder, control.Revoke) {
+		names = append(names, a.By)
+	}
+	return strings.Join(names, ", ")
+}
 
-// took makes a setting that is durable hold here at once, before the topic brings it back.
-func (s *settings) took(key string, setting pb.Control_Setting, value string, who rules.Who, reason string) error {
-	raw, err := (&pb.Control{Setting: setting, Value: value, SetBy: who.Name, SetAt: timestamppb.New(s.now()), Reason: reason}).MarshalVT()
-	if err != nil {
+// Publish implements control.Log: a setting that is durable holds here at once, before the topic brings it back.
+func (s *settings) Publish(ctx context.Context, messages ...stream.Message) error {
+	if err := s.log.Publish(ctx, messages...); err != nil {
 		return err
 	}
-	return s.state.Apply(stream.Message{Key: []byte(key), Value: raw})
+	for _, m := range messages {
+		if err := s.state.Apply(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // exceptionsOf are the enforcer's rules of exceptions, with the limits of the policies in force.
