@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-
 	"github.com/leastwise/leastwise/cmd/leastwise/gate"
 	"github.com/leastwise/leastwise/console"
 	"github.com/leastwise/leastwise/console/rules"
