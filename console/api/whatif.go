@@ -19,7 +19,7 @@ import (
 const pastLasts = 2 * time.Minute
 
 // manyPasts are the policies whose past is kept at once.
-const manyPasts = 4
+const manyPasts = 8
 
 // pasts are those lately asked for.
 type pasts struct {
@@ -34,11 +34,31 @@ type keptPast struct {
 	past  *onePast  // guarded by mu
 }
 
-// onePast does not change.
+// onePast does not change, but for what is worked out of it when it is asked for.
 type onePast struct {
 	history view.History
 	told    map[string]map[string]float64 // of now, by credential and metric
 	facts   map[string]read.Facts
+
+	mu     sync.Mutex
+	sheets map[int]*view.Sheet // by metric of the policy; guarded by mu
+}
+
+// sheet of one of the policy's metrics.
+func (o *onePast) sheet(p *rules.Policy, metric string) *view.Sheet {
+	at := slices.IndexFunc(p.Metrics, func(m rules.Metric) bool { return m.Name == metric })
+	if at < 0 {
+		return nil // refused where it is asked for
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sheets == nil {
+		o.sheets = map[int]*view.Sheet{}
+	}
+	if o.sheets[at] == nil {
+		o.sheets[at] = view.NewSheet(p, at, o.history)
+	}
+	return o.sheets[at]
 }
 
 func (s *server) whatIf(ctx context.Context, in *struct {
@@ -60,7 +80,7 @@ func (s *server) whatIf(ctx context.Context, in *struct {
 		value, ok := past.told[credential][metric]
 		return value, ok
 	}
-	out, err := v.WhatIf(p, in.Metric, in.Threshold, func(it *fleet.Item) rules.Subject { return subject(it, past.facts[it.Key]) }, past.history)
+	out, err := v.WhatIf(p, in.Metric, in.Threshold, func(it *fleet.Item) rules.Subject { return subject(it, past.facts[it.Key]) }, past.sheet(p, in.Metric))
 	return give(out), s.problem(err)
 }
 

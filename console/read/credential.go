@@ -139,7 +139,7 @@ func (r *Reader) hours(ctx context.Context, d *contract.CredentialDetail) error 
 }
 
 // writtenFor is when the first row of what happened since a time can have been written: not before, but for clocks that
-// differ. Rows are kept by the day on which they were written.
+// differ. Rows are kept by the week in which they were written.
 func writtenFor(from time.Time) time.Time { return from.Add(-24 * time.Hour) }
 
 // Events of a credential, newest first.

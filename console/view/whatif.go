@@ -146,43 +146,62 @@ const many = 200
 // span sums up a credential's days.
 type span struct{ past, unknown, alive uint64 }
 
-// WhatIf moves one threshold of a policy. subject fills in what a policy needs to know of whom it applies to.
-func (v *View) WhatIf(p *rules.Policy, metric, threshold string, subject func(*fleet.Item) rules.Subject, history History) (contract.WhatIf, error) {
+// verdict of today's measures on one credential.
+type verdict struct{ before, after, unknown bool }
+
+// WhatIf moves one threshold of a policy. subject fills in what a policy needs to know of whom it applies to; sheet is its past.
+func (v *View) WhatIf(p *rules.Policy, metric, threshold string, subject func(*fleet.Item) rules.Subject, sheet *Sheet) (contract.WhatIf, error) {
 	out := contract.WhatIf{Metric: metric, Threshold: threshold, Days: []contract.Day{}, WouldFall: []contract.Fallen{}, WouldBeFree: []contract.Fallen{}}
 	today, then, err := v.moved(p, metric, threshold)
 	if err != nil {
 		return out, err
 	}
-	spans := v.days(p, today, then, history, &out)
-	fallen := func(it *fleet.Item) contract.Fallen {
-		s := spans[it.Key]
-		return contract.Fallen{Credential: v.Credential(it), DaysPast: s.past, DaysUnknown: s.unknown, DaysAlive: s.alive}
-	}
 	now := v.Now.UnixNano()
+	said := map[string]verdict{} // of those that do not stand within policy either way
+	type fallen struct {
+		it   *fleet.Item
+		into *[]contract.Fallen
+	}
+	var list []fallen
+	values, known := make([]float64, len(p.Metrics)), make([]bool, len(p.Metrics))
+	of := func(m int) (float64, bool) { return values[m], known[m] }
 	for _, it := range v.Sorted(fleet.ByDeviation) {
 		if it.Ended(now) {
 			continue
 		}
-		of := func(m int) (float64, bool) { return v.Value(it, p.Metrics[m].Name) }
-		before, _ := judge(it.Source, p, today, of)
-		after, unknown := judge(it.Source, p, then, of)
-		if !before && !after && !unknown || !slices.Contains(v.Policies.Applying(subject(it)), p.ID) { // cheap first: most stand within
+		for m := range p.Metrics {
+			values[m], known[m] = v.Value(it, p.Metrics[m].Name)
+		}
+		var d verdict
+		d.before, _ = judge(it.Source, p, today, of)
+		d.after, d.unknown = judge(it.Source, p, then, of)
+		if d == (verdict{}) || !slices.Contains(v.Policies.Applying(subject(it)), p.ID) { // cheap first: most stand within
 			continue
 		}
-		if before {
+		said[it.Key] = d
+		if d.before {
 			out.Now++
 		}
 		switch {
-		case after:
+		case d.after:
 			out.Then++
-			if !before && len(out.WouldFall) < many {
-				out.WouldFall = append(out.WouldFall, fallen(it))
+			if !d.before && len(out.WouldFall) < many {
+				out.WouldFall = append(out.WouldFall, contract.Fallen{})
+				list = append(list, fallen{it, &out.WouldFall})
 			}
-		case unknown:
+		case d.unknown:
 			out.Unknown++
-		case before && len(out.WouldBeFree) < many:
-			out.WouldBeFree = append(out.WouldBeFree, fallen(it))
+		case d.before && len(out.WouldBeFree) < many:
+			out.WouldBeFree = append(out.WouldBeFree, contract.Fallen{})
+			list = append(list, fallen{it, &out.WouldBeFree})
 		}
+	}
+	spans := v.days(sheet, today, then, said, &out)
+	places := map[*[]contract.Fallen]int{}
+	for _, f := range list {
+		s := spans(f.it.Key)
+		(*f.into)[places[f.into]] = contract.Fallen{Credential: v.Credential(f.it), DaysPast: s.past, DaysUnknown: s.unknown, DaysAlive: s.alive}
+		places[f.into]++
 	}
 	return out, nil
 }
@@ -207,47 +226,50 @@ func (v *View) moved(p *rules.Policy, metric, threshold string) (today, then []f
 }
 
 // days judges every credential on every day, with both thresholds. A day on which it can not be told counts as unknown,
-// never as within policy. Now is judged by the fleet's own measures.
-func (v *View) days(p *rules.Policy, today, then []float64, history History, out *contract.WhatIf) map[string]span {
-	spans := map[string]span{}
-	if history.Missing != "" {
-		out.NoDays = &history.Missing
-		return spans
+// never as within policy. Now is judged by the fleet's own measures. What it gives tells one credential's days.
+func (v *View) days(sheet *Sheet, today, then []float64, said map[string]verdict, out *contract.WhatIf) func(key string) span {
+	if sheet.history.Missing != "" {
+		out.NoDays = &sheet.history.Missing
+		return func(string) span { return span{} }
 	}
-	for _, at := range history.At {
+	for _, at := range sheet.history.At {
 		out.Days = append(out.Days, contract.Day{At: at})
 	}
-	last := len(history.At) - 1
-	for i := range history.Items {
-		h := &history.Items[i]
-		it := v.Get(h.Key)
-		var s span
+	before, after := today[sheet.metric], then[sheet.metric]
+	spans := make([]span, len(sheet.history.Items))
+	count := func(s *span, d *contract.Day, is verdict) (ever bool) {
+		d.Alive++
+		s.alive++
+		if is.before {
+			d.InForce++
+		}
+		switch {
+		case is.after:
+			d.Then++
+			s.past++
+		case is.unknown:
+			d.Unknown++
+			s.unknown++
+		}
+		return is.before
+	}
+	for i := range sheet.history.Items {
+		s := &spans[i]
 		ever := false
-		for day := range history.At {
-			if !h.Alive(day) {
+		for day := range sheet.days {
+			k := i*sheet.days + day
+			if sheet.rest[k] == absent {
 				continue
 			}
-			of := func(m int) (float64, bool) { return h.Value(m, day) }
-			if day == last && it != nil {
-				of = func(m int) (float64, bool) { return v.Value(it, p.Metrics[m].Name) }
-			}
-			before, _ := judge(h.Source, p, today, of)
-			after, unknown := judge(h.Source, p, then, of)
-			d := &out.Days[day]
-			d.Alive++
-			s.alive++
-			if before {
-				d.InForce++
-				ever = true
-			}
-			switch {
-			case after:
-				d.Then++
-				s.past++
-			case unknown:
-				d.Unknown++
-				s.unknown++
-			}
+			var is verdict
+			is.before, _ = sheet.judge(i, k, before)
+			is.after, is.unknown = sheet.judge(i, k, after)
+			ever = count(s, &out.Days[day], is) || ever
+		}
+		if h := &sheet.history.Items[i]; len(sheet.history.At) > 0 && h.Alive(sheet.days) {
+			is := said[h.Key]
+			is.unknown = is.unknown || v.Get(h.Key) == nil
+			ever = count(s, &out.Days[sheet.days], is) || ever
 		}
 		if ever {
 			out.EverNow++
@@ -255,7 +277,11 @@ func (v *View) days(p *rules.Policy, today, then []float64, history History, out
 		if s.past > 0 {
 			out.EverThen++
 		}
-		spans[h.Key] = s
 	}
-	return spans
+	return func(key string) span {
+		if i, ok := sheet.at[key]; ok {
+			return spans[i]
+		}
+		return span{}
+	}
 }

@@ -27,7 +27,7 @@ ENGINE = /*{replicated}*/ReplacingMergeTree
 PARTITION BY toMonday(decided_at)
 ORDER BY (credential, decided_at, kafka_partition, kafka_offset)
 TTL toDateTime(decided_at) + INTERVAL 90 DAY
-SETTINGS ttl_only_drop_parts = 1
+SETTINGS index_granularity = 2048, ttl_only_drop_parts = 1
 COMMENT 'Decisions of the last 90 days as published, heartbeats included; all that ever were stand in audit_log. Those in force: decisions_in_force, v_findings.';
 
 INSERT INTO decisions_by_week (credential, decided_at, policy_revision, input_revision, policies, metrics, values, thresholds, severities, deviation, mode, owner, agent, granted, proposed,
