@@ -897,7 +897,7 @@ type DeadLetter struct {
 	Source   string                 `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
 	Instance string                 `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`
 	Position string                 `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
-	// Bounded category: malformed, truncated, too_long, too_deep, encoding, rejected.
+	// Bounded category: malformed, truncated, too_long, too_deep, encoding, rejected; or replayed, when it was read after all.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// One sentence for the reader, without the record's own text.
 	Detail string `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
