@@ -4,8 +4,6 @@ import (
 	"iter"
 	"sort"
 	"strings"
-
-	"github.com/leastwise/leastwise/schemas"
 )
 
 // left is a sorted list from which targets are taken, and which skips those that were.
@@ -57,7 +55,7 @@ func (l *left) within(m *Map, p *place, r *Rule) iter.Seq[*target] {
 		}
 		for _, prefix := range prefixes(p, r) {
 			if prefix.whole {
-				t := m.byName[Canonical(schemas.Key{System: p.system, Instance: p.instance, Type: "principal", ID: prefix.text}.String())]
+				t := m.named(p, prefix.text)
 				if t != nil && !l.taken(t) && !yield(t) {
 					return
 				}

@@ -134,6 +134,15 @@ func (m *Map) put(t *target) {
 	m.byName[t.key] = t
 }
 
+// named gives a principal of a place's issuer by its name, as written or in its canonical form.
+func (m *Map) named(p *place, name string) *target {
+	key := p.system + "/" + p.instance + "/principal/" + name
+	if t := m.byName[key]; t != nil {
+		return t
+	}
+	return m.byName[Canonical(key)]
+}
+
 // Canonical is one key for a principal, however a source writes it.
 func Canonical(key string) string {
 	k, err := schemas.ParseKey(key)
