@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/leastwise/leastwise/internal/daemon"
 	"github.com/leastwise/leastwise/internal/stream"
 	"github.com/leastwise/leastwise/processor/identity"
+	"github.com/leastwise/leastwise/rego"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
@@ -29,7 +31,9 @@ type gateFlags struct {
 	Config     string `help:"Configuration file; its gate, catalog and kafka sections are read." placeholder:"FILE"`
 	Exceptions string `help:"File of exceptions (default: the configuration's)." placeholder:"FILE"`
 	Fail       string `help:"Where the catalog or the identity graph can not be read: open lets pass, closed refuses (default: the configuration's, else closed)." enum:",open,closed" default:""`
-	Graph      bool   `help:"Ask the running server's identity graph and exceptions too, by the configuration's kafka section."`
+	// policies is the directory of policies where what will be issued is judged; nil: it is not.
+	policies *string
+	Graph    bool `help:"Ask the running server's identity graph and exceptions too, by the configuration's kafka section."`
 }
 
 // opened is a gate with what it stands on.
@@ -47,6 +51,9 @@ type gateConfig struct {
 	Catalog       struct {
 		Path string `yaml:"path"`
 	} `yaml:"catalog"`
+	Policies struct {
+		Dir string `yaml:"dir"`
+	} `yaml:"policies"`
 }
 
 // open makes the gate that flags and configuration describe. The caller calls close.
@@ -73,6 +80,13 @@ func (f *gateFlags) open(ctx context.Context, namespace string, log *slog.Logger
 		if o.exceptions, err = gate.LoadExceptions(cfg.Gate.Exceptions); err != nil {
 			return nil, fmt.Errorf("%w: %w", errUsage, err)
 		}
+	}
+	if f.policies != nil && cmp.Or(*f.policies, cfg.Policies.Dir) != "" {
+		engine, err := rego.New(ctx, rego.Options{PolicyDir: cmp.Or(*f.policies, cfg.Policies.Dir)})
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errUsage, err)
+		}
+		opts.Rules = engine.Current
 	}
 	if f.Graph || cfg.Gate.Graph {
 		if cfg.Kafka == nil {
@@ -128,10 +142,12 @@ type gateCheck struct {
 	gateFlags
 	Namespace string   `help:"Namespace of manifests that name none (default: the configuration's, else default)." short:"n" placeholder:"NAME"`
 	Format    string   `help:"text or json." enum:"text,json" default:"text"`
-	Files     []string `arg:"" name:"file" help:"Manifests, YAML or JSON; directories are read whole, - is standard input."`
+	Policies  string   `help:"Directory of YAML policies, for lifetime and scope of what will be issued (default: the configuration's)." placeholder:"DIR"`
+	Files     []string `arg:"" name:"file" help:"Manifests, YAML or JSON, or Terraform plans as JSON; directories are read whole, - is standard input."`
 }
 
 func (c *gateCheck) Run(ctx context.Context) error {
+	c.policies = &c.Policies
 	o, err := c.open(ctx, c.Namespace, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err

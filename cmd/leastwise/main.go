@@ -26,7 +26,9 @@ type cli struct {
 	Scope      scopeCommand      `cmd:"" help:"Show what a policy document grants, permission by permission."`
 	Rightsize  rightsizeCommand  `cmd:"" help:"Propose the scope that observed use justifies, and say what it would have refused."`
 	Compromise compromiseCommand `cmd:"" help:"Say what the holder of a leaked credential could do, step by step, now and after it was narrowed or revoked."`
+	Admit      admitCommand      `cmd:"" help:"Say whether a credential may be issued as somebody wants it, or who has to justify it first."`
 	Gate       gateCommand       `cmd:"" help:"Refuse deployments whose identities nobody answers for."`
+	Broker     brokerCommand     `cmd:"" help:"Issue credentials of Vault to agents: within policy at once, beyond it after approval."`
 	SPIRE      spireCommand      `cmd:"" name:"spire-policy" help:"Write an authorization policy for SPIRE server that refuses entries nobody justified."`
 	DeadLetter deadLetterCommand `cmd:"" name:"deadletter" help:"List records that could not be read, and read them again."`
 	Report     reportCommand     `cmd:"" help:"Send each owner a digest: what stands past policy, what was done, what comes."`

@@ -40,6 +40,7 @@ type Deps struct {
 	Policies   rules.Policies
 	Exceptions rules.Exceptions
 	Clouds     rules.Clouds
+	Admission  rules.Admission
 	Names      read.Names
 	Hub        *live.Hub
 	Guard      *signin.Guard
@@ -106,6 +107,7 @@ func build(s *server) (*http.ServeMux, huma.API) {
 	s.reads(api)
 	s.lists(api)
 	s.writes(api)
+	s.admissions(api)
 	described(api)
 	return mux, api
 }

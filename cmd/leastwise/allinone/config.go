@@ -1,6 +1,7 @@
 package allinone
 
 import (
+	"github.com/leastwise/leastwise/cmd/leastwise/broker"
 	"github.com/leastwise/leastwise/cmd/leastwise/gate"
 	"github.com/leastwise/leastwise/collectors/agentusage"
 	"github.com/leastwise/leastwise/collectors/certlog"
@@ -39,6 +40,7 @@ type Config struct {
 	Enforcer  enforcer.Config          `yaml:"enforcer"`
 	Channels  notify.Section           `yaml:"channels"`
 	Console   console.Config           `yaml:"console"`
+	Broker    broker.Config            `yaml:"broker"`
 }
 
 // DefaultDataDir holds everything that must survive a restart.

@@ -48,7 +48,8 @@ func consoleOf(cfg *Config, env daemon.Env, engines *Engines, inForce *processor
 	}
 	c, err := console.New(cfg.Console, console.Deps{Env: env, Store: engines.Reader, Log: engines.Stream, Policies: &policiesOf{inForce: inForce},
 		Control: newSettings(engines.Stream, cfg.Enforcer, env.Now), Exceptions: exceptionsOf{engines.Stream, inForce, env.Now}, Names: namesOf{}, Clouds: cloudsOf{},
-		DataDir: cfg.DataDir, User: name, Settings: settings, Demo: hooks.Demo, Every: every, Ready: hooks.Console})
+		Admission: admissionOf{engines, inForce, env.Now},
+		DataDir:   cfg.DataDir, User: name, Settings: settings, Demo: hooks.Demo, Every: every, Ready: hooks.Console})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", daemon.ErrConfig, err)
 	}

@@ -26,6 +26,8 @@ type Report struct {
 	Catalog CatalogStatus `json:"catalog"`
 	// Workloads in the order of files.
 	Workloads []*Verdict `json:"workloads"`
+	// Issuances are resources by which credentials will be issued.
+	Issuances []*Ruling `json:"issuances,omitempty"`
 	// Others counts documents that hold no identity.
 	Others int `json:"others"`
 	// Notes on what no manifest shows.
@@ -67,6 +69,11 @@ func (g *Gate) Check(ctx context.Context, paths []string, stdin io.Reader) (*Rep
 		v := g.Judge(ctx, w)
 		report.Workloads = append(report.Workloads, v)
 		report.Allowed = report.Allowed && v.Allowed
+	}
+	for _, i := range r.issuances {
+		ruling := g.rule(ctx, i, r.stored)
+		report.Issuances = append(report.Issuances, ruling)
+		report.Allowed = report.Allowed && ruling.Allowed
 	}
 	return report, nil
 }
@@ -149,7 +156,7 @@ func (r *reader) read(name string, data []byte, err error, named bool) {
 		r.errs = append(r.errs, &ManifestError{File: name, Line: 1, Text: "empty; expected a manifest"})
 	}
 	for _, n := range nodes {
-		if !named && value(n, "kind") == nil && value(n, "apiVersion") == nil {
+		if !named && value(n, "kind") == nil && value(n, "apiVersion") == nil && !isPlan(n) {
 			r.others++
 			continue
 		}

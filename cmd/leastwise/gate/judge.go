@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/leastwise/leastwise/rego"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
@@ -70,6 +71,7 @@ type Gate struct {
 	cfg         Config
 	catalog     *Catalog
 	directories []Directory
+	rules       func() *rego.Set
 	exceptions  func() []*pb.Exception
 	noticed     func(id string) []*pb.Finding
 	now         func() time.Time
@@ -84,6 +86,8 @@ type Options struct {
 	Graph Directory
 	// Exceptions lists those that are stored, valid or not; nil if there are none.
 	Exceptions func() []*pb.Exception
+	// Rules are the policies that judge lifetime and scope of what will be issued; nil: they are not judged.
+	Rules func() *rego.Set
 	// Noticed lists what sources found about an identity and stands; nil if nothing is known.
 	Noticed func(id string) []*pb.Finding
 	// Now is the wall clock if nil.
@@ -93,7 +97,7 @@ type Options struct {
 // New makes a gate. Options.Config has been validated.
 func New(opts Options) *Gate {
 	g := &Gate{cfg: opts.Config, catalog: opts.Catalog, directories: []Directory{opts.Catalog}, exceptions: opts.Exceptions,
-		noticed: opts.Noticed, now: opts.Now}
+		noticed: opts.Noticed, now: opts.Now, rules: opts.Rules}
 	if opts.Graph != nil {
 		g.directories = append(g.directories, opts.Graph)
 	}

@@ -41,6 +41,25 @@ func (r *Report) Text(out io.Writer) error {
 		}
 		line("")
 	}
+	held := 0
+	for _, i := range r.Issuances {
+		word := "allowed"
+		if !i.Allowed {
+			word = "REFUSED"
+			held++
+		}
+		line("%s  %s  %s%s", word, i, i.Where, before("  owner ", i.Owner))
+		for _, p := range i.Problems {
+			line("  - %s", p.Text)
+			if p.Do != "" {
+				line("    %s", p.Do)
+			}
+		}
+		for _, w := range i.Warnings {
+			line("  note: %s", w)
+		}
+		line("")
+	}
 	for _, n := range r.Notes {
 		line("note: %s", n)
 	}
@@ -49,6 +68,9 @@ func (r *Report) Text(out io.Writer) error {
 	}
 	line("%d workloads judged, %d refused, %d let pass because the gate fails open; %d documents hold no identity. Catalog %s%s. The gate fails %s.",
 		len(r.Workloads), refused, open, r.Others, r.Catalog.Path, before(" at revision ", r.Catalog.Revision), r.Fail)
+	if len(r.Issuances) > 0 {
+		line("%d resources that let credentials be issued judged, %d refused.", len(r.Issuances), held)
+	}
 	if _, err := io.WriteString(out, b.String()); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}

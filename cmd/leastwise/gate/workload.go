@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
 // Workload is one thing that will run, with the identities it will have.
@@ -55,6 +57,8 @@ type reader struct {
 	accounts map[string][]Identity
 	seen     map[string]bool // accounts that are among the files
 
+	issuances []*Issuance
+	stored    map[string]*pb.Grant // Vault policies among the files, by id
 	workloads []*Workload
 	runsAs    []string // account of the workload of the same index; "" if it runs outside of Kubernetes
 	others    int      // documents of kinds that hold no identity
@@ -62,7 +66,7 @@ type reader struct {
 }
 
 func newReader(cfg *Config, namespace string, places bool) *reader {
-	return &reader{cfg: cfg, namespace: namespace, places: places, accounts: map[string][]Identity{}, seen: map[string]bool{}}
+	return &reader{cfg: cfg, namespace: namespace, places: places, accounts: map[string][]Identity{}, seen: map[string]bool{}, stored: map[string]*pb.Grant{}}
 }
 
 func (r *reader) at(file string, line int, field string) origin {
@@ -87,12 +91,15 @@ func (r *reader) take(file string, n *yaml.Node, lists int) error {
 	if n.Kind != yaml.MappingNode && n.Kind != yaml.AliasNode {
 		return &ManifestError{Line: n.Line, Text: describe(n) + "; expected an object with apiVersion and kind"}
 	}
+	if r.places && lists == 0 && isPlan(n) {
+		return r.plan(file, n)
+	}
 	if err := n.Decode(&h); err != nil {
 		return err
 	}
 	switch {
 	case h.Kind.Value == "" || h.APIVersion.Value == "":
-		return &ManifestError{Line: n.Line, Text: "no apiVersion or no kind; expected a Kubernetes object or one of apiVersion " + ownVersion}
+		return &ManifestError{Line: n.Line, Text: "no apiVersion or no kind; expected a Kubernetes object, a Terraform plan as JSON, or one of apiVersion " + ownVersion}
 	case h.APIVersion.Value == ownVersion:
 		return r.own(file, n, h.Kind)
 	case strings.HasSuffix(h.Kind.Value, "List") && h.Items.Kind == yaml.SequenceNode:
@@ -119,6 +126,9 @@ func (r *reader) kubernetes(file string, n *yaml.Node, kind string) error {
 	var all any // finds keys given twice: of two specs the API server would take the last
 	if err := n.Decode(&all); err != nil {
 		return err
+	}
+	if r.places && kind == "ClusterSPIFFEID" {
+		return r.clusterSPIFFEID(file, n)
 	}
 	pod, err := podOf(kind, n)
 	if err != nil {
