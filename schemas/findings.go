@@ -15,12 +15,14 @@ const (
 	FindingUnverifiedToken = "unverified_token"
 	// FindingUnissuedCertificate: a certificate in a trust domain of ours that no issuer of ours tells of.
 	FindingUnissuedCertificate = "unissued_certificate"
+	// FindingRoleDrift: a role or policy of an issuer was changed, and neither by the enforcer nor accepted by anybody.
+	FindingRoleDrift = "role_drift"
 )
 
 // FindingKinds is the closed set: metrics use it as a label.
 func FindingKinds() []string {
 	return []string{FindingLogBadSignature, FindingLogRewrittenHistory, FindingLogShrunkTree, FindingLogWrongInclusion,
-		FindingLogGap, FindingLogUnproven, FindingUnverifiedToken, FindingUnissuedCertificate}
+		FindingLogGap, FindingLogUnproven, FindingUnverifiedToken, FindingUnissuedCertificate, FindingRoleDrift}
 }
 
 // FindingKey is the key of a finding's message: what it replaces, whoever of the sources and processors says it.

@@ -30,6 +30,8 @@ func TestRealVaultAliasesThatAreGoneAreTakenBack(t *testing.T) {
 		path "auth/token/roles" { capabilities = ["list"] }
 		path "auth/token/roles/*" { capabilities = ["read"] }
 		path "identity/entity-alias/id" { capabilities = ["list"] }
+		path "auth/approle/role" { capabilities = ["list"] }
+		path "auth/approle/role/+" { capabilities = ["read"] }
 		path "sys/policies/acl/*" { capabilities = ["read"] }
 		path "sys/audit-hash/file" { capabilities = ["update"] }`})
 	reader, _ := v.token(rootToken, "auth/token/create", map[string]any{"policies": []string{"inventory"}})

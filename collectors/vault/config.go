@@ -36,7 +36,7 @@ type Config struct {
 
 // InventoryConfig says how to ask Vault. Its token needs: sudo and list on auth/token/accessors, update on
 // auth/token/lookup-accessor and on sys/audit-hash/DEVICE; read on sys/policies/acl/* for scope; list and read on
-// auth/token/roles for parents; list on identity/entity-alias/id for identities; sudo and list on sys/leases/lookup/* for leases.
+// auth/token/roles for parents; list and read on auth/MOUNT/role of each AppRole mount for roles; list on identity/entity-alias/id for identities; sudo and list on sys/leases/lookup/* for leases.
 type InventoryConfig struct {
 	// Address of Vault, such as https://vault.example.org:8200. CAFile verifies it; default the system's.
 	Address string `yaml:"address"`
@@ -56,6 +56,12 @@ type InventoryConfig struct {
 	Rate     int           `yaml:"rate"`
 	// Leases lists leases too; needs sudo. Default false.
 	Leases bool `yaml:"leases"`
+	// AppRoleMounts are the mounts of AppRole whose roles are listed, without auth/. Default: approle.
+	AppRoleMounts []string `yaml:"approle_mounts"`
+	// OwnRoles are roles whose changes of roles and policies are right: the enforcer's. Default: enforcer-of-leastwise.
+	OwnRoles []string `yaml:"own_roles"`
+	// Accepted are changed roles and policies that somebody looked at: NAME@FINGERPRINT, as the finding says it.
+	Accepted []string `yaml:"accepted"`
 }
 
 // AppRole logs in with a role.
@@ -76,6 +82,17 @@ func (c Config) withDefaults() Config {
 		inventory.HMACAccessor = cmp.Or(inventory.HMACAccessor, "auto")
 		inventory.Interval = cmp.Or(inventory.Interval, time.Hour)
 		inventory.Rate = cmp.Or(inventory.Rate, 50)
+		if len(inventory.AppRoleMounts) == 0 {
+			inventory.AppRoleMounts = []string{"approle"}
+		}
+		mounts := make([]string, len(inventory.AppRoleMounts))
+		for n, mount := range inventory.AppRoleMounts {
+			mounts[n] = strings.TrimPrefix(strings.Trim(mount, "/"), "auth/")
+		}
+		inventory.AppRoleMounts = mounts
+		if len(inventory.OwnRoles) == 0 {
+			inventory.OwnRoles = []string{"enforcer-of-leastwise"}
+		}
 		c.Inventory = &inventory
 	}
 	return c

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,8 +31,11 @@ type inventory struct {
 	aliases  *aliases
 	entities *nameSet // that logins named
 
+	drift *drift
+
 	// Only in run's goroutine: what was published last, so that what did not change is not published again.
-	told map[string]string
+	told      map[string]string
+	toldDrift map[string]bool // by grant id: findings that this process said
 }
 
 const (
@@ -48,7 +52,8 @@ func newInventory(cfg InventoryConfig, c *Collector) (*inventory, error) {
 		return nil, err
 	}
 	i := &inventory{cfg: cfg, collector: c, vault: vault, policies: newNameSet(10000),
-		wake: make(chan struct{}, 1), aliases: newAliases(c.aliasesPath()), entities: newNameSet(1_000_000), told: map[string]string{}}
+		wake: make(chan struct{}, 1), aliases: newAliases(c.aliasesPath()), entities: newNameSet(1_000_000), told: map[string]string{},
+		drift: newDrift(c), toldDrift: map[string]bool{}}
 	i.hashes = newHashes(vault, cfg.Device)
 	switch cfg.HMACAccessor {
 	case "true":
@@ -83,6 +88,7 @@ func (i *inventory) notice(ev *leastwisev1.Event) {
 	}
 	i.noticeAliases(ev)
 	i.noticePolicies(ev.Policies)
+	i.noticeDrift(ev)
 }
 
 func (i *inventory) noticePolicies(names []string) {
@@ -155,6 +161,18 @@ func (i *inventory) run(ctx context.Context) error {
 				i.report(ctx, errors.Join(failed, err))
 				collect.Pause(ctx, 5*time.Second)
 			}
+		case <-i.drift.wake:
+			timer.Stop()
+			// Vault writes the record before it carries the call out.
+			if !collect.Pause(ctx, driftSoon) {
+				return nil
+			}
+			if err := errors.Join(i.vault.login(ctx), i.readChanged(ctx)); err != nil {
+				i.report(ctx, errors.Join(failed, err))
+				if again := time.Now().Add(time.Minute); again.Before(due) {
+					due = again
+				}
+			}
 		}
 	}
 }
@@ -174,7 +192,10 @@ func (i *inventory) round(ctx context.Context) error {
 	if err := i.vault.login(ctx); err != nil {
 		return err
 	}
-	errs := []error{i.readRoles(ctx), i.readAliases(ctx), i.readTokens(ctx), i.readPolicies(ctx, true)}
+	if err := i.drift.load(); err != nil {
+		return err
+	}
+	errs := []error{i.readRoles(ctx), i.readAppRoles(ctx), i.readChanged(ctx), i.readAliases(ctx), i.readTokens(ctx), i.readPolicies(ctx, true)}
 	if i.cfg.Leases {
 		errs = append(errs, i.readLeases(ctx))
 	}
@@ -188,7 +209,7 @@ func (i *inventory) readRoles(ctx context.Context) error {
 	}
 	roles := make(map[string]bool, len(names))
 	for _, name := range names {
-		data, err := i.vault.read(ctx, "auth/token/roles/"+name)
+		data, err := i.readRole(ctx, "token", "token", name)
 		if err != nil {
 			return err
 		}
@@ -198,6 +219,13 @@ func (i *inventory) readRoles(ctx context.Context) error {
 		}
 	}
 	i.orphans.Store(&roles)
+	for _, id := range i.drift.under(i.roleID("token", "")) {
+		if name := strings.TrimPrefix(id, i.roleID("token", "")); !slices.Contains(names, name) {
+			if err := i.tell(ctx, i.roleGrant("token", "token", name, nil)); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

@@ -5,12 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/leastwise/leastwise/collectors/collect"
 	"github.com/leastwise/leastwise/schemas"
 	"github.com/leastwise/leastwise/schemas/leastwisev1"
 	"google.golang.org/protobuf/proto"
@@ -110,19 +108,10 @@ func (i *inventory) readPolicies(ctx context.Context, all bool) error {
 			i.policies.undo(name)
 			return err
 		}
-		said, err := json.Marshal(grant)
-		if err != nil {
-			return fmt.Errorf("compare policy: %w", err)
-		}
-		if i.told[grant.Id] == string(said) {
-			continue
-		}
-		grant.AsOf = timestamppb.New(i.collector.Now())
-		fact := &leastwisev1.Fact{Fact: &leastwisev1.Fact_Grant{Grant: grant}}
-		if err := i.collector.Send(ctx, collect.FactMessage(grant.Id, fact)); err != nil {
+		if err := i.tell(ctx, grant); err != nil {
+			i.policies.undo(name)
 			return err
 		}
-		i.told[grant.Id] = string(said)
 	}
 	return nil
 }

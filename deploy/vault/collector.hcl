@@ -1,5 +1,11 @@
 # The inventory of the Leastwise collector: it reads, and changes nothing.
 
+# list AppRole's roles
+path "auth/approle/role" { capabilities = ["list"] }
+
+# know what a role gives, and when somebody changes it
+path "auth/approle/role/+" { capabilities = ["read"] }
+
 # list live tokens
 path "auth/token/accessors" { capabilities = ["list", "sudo"] }
 

@@ -30,11 +30,29 @@ path "auth/token/create/leastwise" { capabilities = ["update"] }
 # narrow a role, and put it back
 path "auth/approle/role/+/policies" { capabilities = ["read", "update"] }
 
+# bring a role's TTL within policy, and put it back
+path "auth/approle/role/+/token-ttl" { capabilities = ["read", "update"] }
+
+# the same of its longest TTL
+path "auth/approle/role/+/token-max-ttl" { capabilities = ["read", "update"] }
+
+# the same of its period
+path "auth/approle/role/+/period" { capabilities = ["read", "update"] }
+
+# ask whether a secret id lives
+path "auth/approle/role/+/secret-id-accessor/lookup" { capabilities = ["update"] }
+
+# destroy a secret id
+path "auth/approle/role/+/secret-id-accessor/destroy" { capabilities = ["update"] }
+
 # ask whether a certificate is revoked
 path "pki/cert/+" { capabilities = ["read"] }
 
 # revoke a certificate
 path "pki/revoke" { capabilities = ["update"] }
+
+# disable an entity, and give it back
+path "identity/entity/id/+" { capabilities = ["read", "update"] }
 
 # doctor: see the audit devices
 path "sys/audit" { capabilities = ["read", "sudo"] }

@@ -10,6 +10,8 @@ import (
 	"github.com/leastwise/leastwise/internal/store"
 	"github.com/leastwise/leastwise/processor/reach"
 	"github.com/leastwise/leastwise/processor/scope"
+	"github.com/leastwise/leastwise/schemas"
+	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
 // usedWithin is how far back the log is asked who used a sensitive thing.
@@ -19,13 +21,20 @@ const usedWithin = 30 * 24 * time.Hour
 // whom, and who used what is sensitive within the last thirty days.
 func Reach(ctx context.Context, conn *store.DB, sensitive []reach.Sensitive, now time.Time) (*reach.Map, *scope.Grants, error) {
 	grants := scope.NewGrants()
-	if err := LoadGrants(ctx, conn, grants.Put); err != nil {
+	var listed []*pb.Grant
+	if err := LoadGrants(ctx, conn, func(g *pb.Grant) bool {
+		if strings.HasPrefix(g.Id, "vault/") && strings.Contains(g.Id, "/role/auth/") {
+			listed = append(listed, g)
+		}
+		return grants.Put(g)
+	}); err != nil {
 		return nil, nil, err
 	}
 	roles, err := vaultRoles(ctx, conn)
 	if err != nil {
 		return nil, nil, err
 	}
+	roles = withListed(roles, listed)
 	seen, err := seenBecoming(ctx, conn)
 	if err != nil {
 		return nil, nil, err
@@ -64,6 +73,37 @@ func vaultRoles(ctx context.Context, conn *store.DB) (out []reach.Role, err erro
 		out = append(out, r)
 	}
 	return out, rows.Err()
+}
+
+// withListed adds the roles that Vault's inventory knows and no token shows, and drops those that it knows to be deleted. Where
+// both know a role the newest token stays: it also has what its entity adds.
+func withListed(roles []reach.Role, listed []*pb.Grant) []reach.Role {
+	known := map[string]bool{}
+	for _, r := range roles {
+		known[r.Instance+"/"+r.Mount+r.Name] = true
+	}
+	deleted := map[string]bool{}
+	for _, g := range listed {
+		key, err := schemas.ParseKey(g.Id)
+		at := strings.LastIndexByte(key.ID, '/')
+		if err != nil || key.Type != "role" || at < 0 {
+			continue
+		}
+		r := reach.Role{Instance: key.Instance, Mount: key.ID[:at+1], Type: "approle", Name: key.ID[at+1:], Evidence: "Vault's inventory: role " + key.ID}
+		if r.Mount == "auth/token/" {
+			r.Type = "token"
+		}
+		id := r.Instance + "/" + r.Mount + r.Name
+		if deleted[id] = g.Deleted; g.Deleted || known[id] {
+			continue
+		}
+		for _, a := range g.Attached {
+			r.Policies = append(r.Policies, strings.TrimPrefix(a.Grant, key.System+"/"+key.Instance+"/policy/"))
+		}
+		slices.Sort(r.Policies)
+		roles = append(roles, r)
+	}
+	return slices.DeleteFunc(roles, func(r reach.Role) bool { return deleted[r.Instance+"/"+r.Mount+r.Name] })
 }
 
 // seenBecoming gives the principals for which credentials were made with a credential of another principal.

@@ -2,8 +2,10 @@ package vault
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -28,6 +30,7 @@ type Target struct {
 
 	auth     auth
 	accessor accessors
+	form     logForm
 }
 
 // Open prepares a target; it reads the files of delivery and CA and connects
@@ -130,7 +133,7 @@ func (t *Target) send(ctx context.Context, token string, r request) (*api.Secret
 		defer resp.Body.Close()
 	}
 	if err != nil {
-		return nil, t.classify(r, err)
+		return nil, t.classify(r, withData(err, resp))
 	}
 	switch {
 	case resp.StatusCode == http.StatusNoContent:
@@ -200,6 +203,25 @@ func (t *Target) classify(r request, err error) error {
 	return e
 }
 
+// withData gives an error the text that Vault put into data.error instead of
+// errors, as AppRole does with its 404.
+func withData(err error, resp *api.Response) error {
+	var refused *api.ResponseError
+	if resp == nil || !errors.As(err, &refused) || len(refused.Errors) > 0 {
+		return err
+	}
+	var body struct {
+		Data struct {
+			Error string `json:"error"`
+		} `json:"data"`
+	}
+	// The library gives the body back after it looked for errors in it.
+	if json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&body) == nil && body.Data.Error != "" {
+		refused.Errors = []string{body.Data.Error}
+	}
+	return err
+}
+
 func answerText(resp *api.ResponseError) string {
 	if len(resp.Errors) == 0 {
 		return http.StatusText(resp.StatusCode)
@@ -235,6 +257,8 @@ type auth struct {
 	endsAt   time.Time // zero: never
 	accessor string
 	past     []string // accessors of former own tokens, newest last
+	entity   string   // of the own token; empty: it has none
+	role     string   // by which it logged in, if by one
 	renew    bool
 }
 
@@ -279,6 +303,9 @@ func (a *auth) login(ctx context.Context, t *Target) (string, error) {
 		a.past = a.past[max(0, len(a.past)-keepPast):]
 	}
 	a.current, a.accessor, a.renew = token, accessor, renewable
+	a.entity, _ = secret.Data["entity_id"].(string)
+	meta, _ := secret.Data["meta"].(map[string]any)
+	a.role, _ = meta["role_name"].(string)
 	a.schedule(t.now(), ttl)
 	return token, nil
 }
@@ -373,12 +400,18 @@ func (a *auth) refresh(ctx context.Context, t *Target) error {
 	return err
 }
 
-// own are the accessors of the own tokens, present and past.
-func (a *auth) own(ctx context.Context, t *Target) ([]string, error) {
+// self is what the enforcer itself is at Vault.
+type self struct {
+	accessors []string // of the own tokens, present and past
+	entity    string
+	role      string
+}
+
+func (a *auth) self(ctx context.Context, t *Target) (self, error) {
 	if _, err := a.token(ctx, t); err != nil {
-		return nil, err
+		return self{}, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return append([]string{a.accessor}, a.past...), nil
+	return self{append([]string{a.accessor}, a.past...), a.entity, a.role}, nil
 }

@@ -30,6 +30,10 @@ type Config struct {
 	HashesPerSecond int `yaml:"hashes_per_second"`
 	// PKIMounts at which certificates may be revoked. Default: pki.
 	PKIMounts []string `yaml:"pki_mounts"`
+	// CertificateDirectory holds certificates of roles with no_store, which
+	// Vault can revoke with their PEM alone: one file SERIAL.pem each, such as
+	// 4d-4f-9a.pem, mode 0600. Empty: such certificates can not be revoked.
+	CertificateDirectory string `yaml:"certificate_directory"`
 	// AppRoleMounts whose roles may be narrowed. Default: approle.
 	AppRoleMounts []string `yaml:"approle_mounts"`
 	// Reissue says how right-sized credentials are given back.

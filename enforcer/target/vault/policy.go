@@ -34,13 +34,19 @@ func (c Config) needs() []need {
 		{path: "auth/token/create/" + c.Reissue.TokenRole, caps: []string{"update"}, step: "create the narrow token"},
 	}
 	for _, m := range c.AppRoleMounts {
-		list = append(list, need{path: "auth/" + m + "/role/+/policies", caps: []string{"read", "update"}, step: "narrow a role, and put it back", probe: "auth/" + m + "/role/any/policies"})
+		list = append(list, need{path: "auth/" + m + "/role/+/policies", caps: []string{"read", "update"}, step: "narrow a role, and put it back", probe: "auth/" + m + "/role/any/policies"},
+			need{path: "auth/" + m + "/role/+/token-ttl", caps: []string{"read", "update"}, step: "bring a role's TTL within policy, and put it back", probe: "auth/" + m + "/role/any/token-ttl"},
+			need{path: "auth/" + m + "/role/+/token-max-ttl", caps: []string{"read", "update"}, step: "the same of its longest TTL", probe: "auth/" + m + "/role/any/token-max-ttl"},
+			need{path: "auth/" + m + "/role/+/period", caps: []string{"read", "update"}, step: "the same of its period", probe: "auth/" + m + "/role/any/period"},
+			need{path: "auth/" + m + "/role/+/secret-id-accessor/lookup", caps: []string{"update"}, step: "ask whether a secret id lives", probe: "auth/" + m + "/role/any/secret-id-accessor/lookup"},
+			need{path: "auth/" + m + "/role/+/secret-id-accessor/destroy", caps: []string{"update"}, step: "destroy a secret id", probe: "auth/" + m + "/role/any/secret-id-accessor/destroy"})
 	}
 	for _, m := range c.PKIMounts {
 		list = append(list,
 			need{path: m + "/cert/+", caps: []string{"read"}, step: "ask whether a certificate is revoked", probe: m + "/cert/00"},
 			need{path: m + "/revoke", caps: []string{"update"}, step: "revoke a certificate"})
 	}
+	list = append(list, need{path: "identity/entity/id/+", caps: []string{"read", "update"}, step: "disable an entity, and give it back", probe: "identity/entity/id/any"})
 	return append(list,
 		need{path: "sys/audit", caps: []string{"read", "sudo"}, step: "doctor: see the audit devices"},
 		need{path: "sys/mounts/auth/token/tune", caps: []string{"read"}, step: "doctor: see the tuning of auth/token"},
@@ -64,7 +70,12 @@ func (c Config) PolicyHCL() string {
 // needs.
 func (c Config) CollectorPolicyHCL() string {
 	c = c.withDefaults()
-	return render("The inventory of the Leastwise collector: it reads, and changes nothing.", []need{
+	var roles []need
+	for _, m := range c.AppRoleMounts {
+		roles = append(roles, need{path: "auth/" + m + "/role", caps: []string{"list"}, step: "list AppRole's roles"},
+			need{path: "auth/" + m + "/role/+", caps: []string{"read"}, step: "know what a role gives, and when somebody changes it"})
+	}
+	return render("The inventory of the Leastwise collector: it reads, and changes nothing.", append(roles, []need{
 		{path: "auth/token/accessors", caps: []string{"list", "sudo"}, step: "list live tokens"},
 		{path: "auth/token/lookup-accessor", caps: []string{"update"}, step: "times, policies and role of a token"},
 		{path: "sys/audit-hash/" + c.AuditDevice, caps: []string{"update"}, step: "name them as the audit log does"},
@@ -74,7 +85,7 @@ func (c Config) CollectorPolicyHCL() string {
 		{path: "sys/policies/acl/*", caps: []string{"read"}, step: "know what policies permit"},
 		{path: "auth/token/lookup-self", caps: []string{"read"}, step: "see the own token"},
 		{path: "auth/token/renew-self", caps: []string{"update"}, step: "renew the own token"},
-	})
+	}...))
 }
 
 func render(title string, needs []need) string {

@@ -17,47 +17,51 @@ import (
 
 func TestRealVaultHoldsTheContract(t *testing.T) {
 	s := realVault(t)
-	foreign := target.Credential{Key: "vault/elsewhere/token/x"}
 	t.Run("tokens by accessor", func(t *testing.T) {
 		targettest.Run(t, func(t *testing.T) targettest.World {
-			return targettest.World{Target: s.target(t), Foreign: foreign, New: func(t *testing.T) (target.Credential, func() bool) {
+			w := s.world(t, nil)
+			w.New = func(t *testing.T) (target.Credential, func() bool) {
 				accessor, works := s.token(t)
 				return target.Credential{Key: "vault/default/token/" + accessor}, works
-			}}
+			}
+			return w
 		})
 	})
 	t.Run("tokens by hashed accessor", func(t *testing.T) {
 		targettest.Run(t, func(t *testing.T) targettest.World {
-			return targettest.World{Target: s.target(t), Foreign: foreign, Unknown: target.Credential{Key: "vault/default/token/hmac-sha256:00"},
-				New: func(t *testing.T) (target.Credential, func() bool) {
-					accessor, works := s.token(t)
-					return target.Credential{Key: "vault/default/token/" + s.hash(t, accessor)}, works
-				}}
+			w := s.world(t, nil)
+			w.Unknown = target.Credential{Key: "vault/default/token/hmac-sha256:00"}
+			w.New = func(t *testing.T) (target.Credential, func() bool) {
+				accessor, works := s.token(t)
+				return target.Credential{Key: "vault/default/token/" + s.hash(t, accessor)}, works
+			}
+			return w
 		})
 	})
 	t.Run("leases", func(t *testing.T) {
 		targettest.Run(t, func(t *testing.T) targettest.World {
-			return targettest.World{Target: s.target(t), NotCounted: true, Foreign: foreign, New: func(t *testing.T) (target.Credential, func() bool) {
+			w := s.world(t, nil)
+			w.NotCounted = true
+			w.New = func(t *testing.T) (target.Credential, func() bool) {
 				secret := s.write(t, "pki/issue/leased", map[string]any{"common_name": "a.example"})
 				return target.Credential{Key: "vault/default/lease/" + secret.LeaseID}, func() bool {
 					_, err := s.root.Logical().Write("sys/leases/lookup", map[string]any{"lease_id": secret.LeaseID})
 					return err == nil
 				}
-			}}
+			}
+			return w
 		})
 	})
 	t.Run("certificates", func(t *testing.T) {
 		targettest.Run(t, func(t *testing.T) targettest.World {
-			return targettest.World{Target: s.target(t), NotCounted: true, Foreign: foreign,
-				Unknown: target.Credential{Key: "vault/default/certificate/11:22", Labels: map[string]string{"mount_point": "pki/"}},
-				New: func(t *testing.T) (target.Credential, func() bool) {
-					secret := s.write(t, "pki/issue/plain", map[string]any{"common_name": "a.example"})
-					serial := secret.Data["serial_number"].(string)
-					return target.Credential{Key: "vault/default/certificate/" + serial, Labels: map[string]string{"mount_point": "pki/"}}, func() bool {
-						cert, err := s.root.Logical().Read("pki/cert/" + serial)
-						return err == nil && cert.Data["revocation_time"].(interface{ String() string }).String() == "0"
-					}
-				}}
+			w := s.world(t, nil)
+			w.NotCounted = true
+			w.Unknown = target.Credential{Key: "vault/default/certificate/11:22", Labels: map[string]string{"mount_point": "pki/"}}
+			w.New = func(t *testing.T) (target.Credential, func() bool) {
+				c, serial, _ := s.issue(t, "plain")
+				return c, func() bool { return !s.listed(t, serial) }
+			}
+			return w
 		})
 	})
 }
@@ -200,10 +204,17 @@ func everyStep(t *testing.T, s *server) error {
 	accessor, _ := s.token(t)
 	leased := s.write(t, "pki/issue/leased", map[string]any{"common_name": "a.example"})
 	cert := s.write(t, "pki/issue/plain", map[string]any{"common_name": "a.example"})
+	a := s.agent(t)
+	secretIDs, err := s.root.Logical().List("auth/approle/role/" + a.role + "/secret-id")
+	if err != nil {
+		return err
+	}
 	for _, cred := range []target.Credential{
 		{Key: "vault/default/token/" + s.hash(t, accessor), Found: ""},
 		{Key: "vault/default/lease/" + leased.LeaseID},
 		{Key: "vault/default/certificate/" + cert.Data["serial_number"].(string)},
+		a.key(),
+		{Key: "vault/default/secret_id/approle/" + a.role + "/" + secretIDs.Data["keys"].([]any)[0].(string)},
 	} {
 		seen, err := v.Lookup(ctx, cred)
 		if err != nil {
@@ -218,6 +229,7 @@ func everyStep(t *testing.T, s *server) error {
 		}
 	}
 	d := decision(s.login(t).Auth.Accessor)
+	d.Violations = []*pb.Violation{{Metric: "lifetime", Condition: "greater_than", Threshold: "1h"}}
 	plan, refused, err := v.Plan(ctx, d)
 	if err != nil || refused != "" {
 		if refused != "" {
@@ -387,7 +399,7 @@ func TestRealVaultOwnTokenThatEndsIsReplaced(t *testing.T) {
 		t.Fatalf("after its token was revoked: %v", err)
 	}
 	after, err := v.Protected(t.Context())
-	if err != nil || len(after) != 4 || !slices.Contains(after, before[0]) {
+	if err != nil || len(after) != 5 || !slices.Contains(after, before[0]) {
 		t.Errorf("protected %v, then %v, %v", before, after, err)
 	}
 }

@@ -28,6 +28,8 @@ type previous struct {
 	Mount         string   `json:"mount"` // of the AppRole
 	Role          string   `json:"role"`
 	TokenPolicies []string `json:"token_policies"`
+	// TTLs that were cut, if any were past policy.
+	TTLs []roleTTL `json:"ttls,omitempty"`
 }
 
 // Plan reads the credential's policies and role and says what would be given
@@ -62,7 +64,7 @@ func (t *Target) Plan(ctx context.Context, d *pb.Decision) (*pb.Reissue, string,
 	}
 	plan.PolicyName = policyName(who, d.GetCredential(), rules)
 	plan.Narrowed = fmt.Sprintf("observed %s to %s", stamp(p.GetObservedFrom().AsTime()), stamp(p.GetObservedUntil().AsTime()))
-	return plan, "", t.planRole(ctx, sub, plan)
+	return plan, "", t.planRole(ctx, d, plan)
 }
 
 func (g grants) permissions() uint32 {
@@ -75,8 +77,10 @@ func (g grants) permissions() uint32 {
 	return n
 }
 
-// planRole notes the AppRole's policies, for a credential that came from one.
-func (t *Target) planRole(ctx context.Context, sub *pb.Subject, plan *pb.Reissue) error {
+// planRole notes the AppRole's policies and TTLs, for a credential that came
+// from one, and says what they become.
+func (t *Target) planRole(ctx context.Context, d *pb.Decision, plan *pb.Reissue) error {
+	sub := d.GetSubject()
 	labels := sub.GetLabels()
 	mount := strings.TrimPrefix(strings.Trim(labels["mount_point"], "/"), "auth/")
 	role := labels["role_name"]
@@ -99,12 +103,19 @@ func (t *Target) planRole(ctx context.Context, sub *pb.Subject, plan *pb.Reissue
 	if err != nil {
 		return err
 	}
-	raw, err := json.Marshal(previous{Mount: mount, Role: role, TokenPolicies: policies})
+	ttls, err := t.planTTLs(ctx, mount, role, limitOf(d))
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(previous{Mount: mount, Role: role, TokenPolicies: policies, TTLs: ttls})
 	if err != nil {
 		return impossible("note the AppRole's policies", err)
 	}
 	plan.Previous = string(raw)
-	plan.Narrowed += "; role " + role + " is narrowed to it"
+	plan.Narrowed += fmt.Sprintf("; role %s is narrowed to it: token_policies [%s] → [%s]", role, strings.Join(policies, ", "), plan.PolicyName)
+	for _, r := range ttls {
+		plan.Narrowed += ", " + r.String()
+	}
 	var extra []string
 	for _, name := range sub.GetPolicies() {
 		if name != "default" && !slices.Contains(policies, name) {
@@ -197,6 +208,9 @@ func (t *Target) Reissue(ctx context.Context, ladderID string, d *pb.Decision, p
 		if err := t.setRolePolicies(ctx, was.Mount, was.Role, []string{plan.PolicyName}); err != nil {
 			return nil, err
 		}
+		if err := t.cutTTLs(ctx, was); err != nil {
+			return nil, err
+		}
 	}
 	return t.mint(ctx, ladderID, d, plan)
 }
@@ -245,7 +259,7 @@ func (t *Target) mint(ctx context.Context, ladderID string, d *pb.Decision, plan
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%ds", max(1, int(d.Seconds()))) }
 
-// Rollback puts the role's former policies back, unless somebody has changed
+// Rollback puts the role's former policies and TTLs back, unless somebody has changed
 // them since. The narrow policy and the new token stay: they grant less.
 func (t *Target) Rollback(ctx context.Context, done *pb.Reissue) error {
 	if done.GetPrevious() == "" {
@@ -259,11 +273,18 @@ func (t *Target) Rollback(ctx context.Context, done *pb.Reissue) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case slices.Equal(now, was.TokenPolicies):
-		return nil // done before
-	case !slices.Equal(now, []string{done.PolicyName}):
-		return impossible("roll back", fmt.Errorf("role %s was changed since to %s: decide by hand", was.Role, strings.Join(now, ", ")))
+	changed, err := t.changedTTLs(ctx, was)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(now, was.TokenPolicies) && !slices.Equal(now, []string{done.PolicyName}) {
+		changed = append(changed, "token_policies "+strings.Join(now, ", "))
+	}
+	if len(changed) > 0 {
+		return impossible("roll back", fmt.Errorf("role %s was changed since to %s: decide by hand", was.Role, strings.Join(changed, "; ")))
+	}
+	if err := t.giveTTLs(ctx, was); err != nil || slices.Equal(now, was.TokenPolicies) {
+		return err
 	}
 	return t.setRolePolicies(ctx, was.Mount, was.Role, was.TokenPolicies)
 }

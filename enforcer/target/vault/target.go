@@ -2,9 +2,6 @@ package vault
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -46,6 +43,14 @@ func (t *Target) of(ctx context.Context, c target.Credential) (kind, error) {
 	case "certificate":
 		mount, err := t.pkiMount(c.Labels["mount_point"])
 		return &certificate{t, mount, key.ID}, err
+	case "entity":
+		return &entity{t, key.ID}, safeName("entity", key.ID)
+	case "secret_id":
+		return t.secretID(key.ID)
+	case "entity_alias":
+		return nil, impossible("end the alias", fmt.Errorf("Vault can only delete an alias, and a login makes it anew: disable its entity instead: %w", target.ErrUnsupported))
+	case "identity_token":
+		return nil, impossible("revoke the identity token", fmt.Errorf("nothing at Vault ends one before it expires: rotate the key that signed it, which ends every token of that key once its verification_ttl is over (two people: `vault write identity/oidc/key/NAME/rotate verification_ttl=0`): %w", target.ErrIssuerCannot))
 	default:
 		return nil, impossible("revoke a "+key.Type, target.ErrUnsupported)
 	}
@@ -111,7 +116,7 @@ func (t *Target) Revoke(ctx context.Context, c target.Credential) error {
 	if own, err := t.isOwn(ctx, k); err != nil {
 		return err
 	} else if own {
-		return impossible("revoke the token", target.ErrOwn)
+		return impossible("revoke the credential", target.ErrOwn)
 	}
 	return k.revoke(ctx)
 }
@@ -129,14 +134,15 @@ func (t *Target) Verify(ctx context.Context, c target.Credential) (target.Proof,
 	return k.verify(ctx)
 }
 
-// Protected are the own tokens, plain and as the audit log shows them.
+// Protected are the own tokens, plain and as the audit log shows them, and the
+// entity that they are of.
 func (t *Target) Protected(ctx context.Context) ([]string, error) {
-	accessors, err := t.auth.own(ctx, t)
+	me, err := t.auth.self(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	var keys []string
-	for _, accessor := range accessors {
+	for _, accessor := range me.accessors {
 		key := schemas.Key{System: "vault", Instance: t.cfg.Instance, Type: "token", ID: accessor}
 		keys = append(keys, key.String())
 		if key.ID, err = t.hash(ctx, accessor); err != nil {
@@ -144,18 +150,27 @@ func (t *Target) Protected(ctx context.Context) ([]string, error) {
 		}
 		keys = append(keys, key.String())
 	}
+	if me.entity != "" {
+		keys = append(keys, schemas.Key{System: "vault", Instance: t.cfg.Instance, Type: "entity", ID: me.entity}.String())
+	}
 	return keys, nil
 }
 
 // isOwn asks after the name was resolved, so that a hash of any device is seen
 // through.
 func (t *Target) isOwn(ctx context.Context, k kind) (bool, error) {
-	tok, ok := k.(*token)
-	if !ok {
-		return false, nil
+	switch k := k.(type) {
+	case *token:
+		me, err := t.auth.self(ctx, t)
+		return slices.Contains(me.accessors, k.accessor), err
+	case *entity:
+		me, err := t.auth.self(ctx, t)
+		return k.id == me.entity, err
+	case *secretID:
+		me, err := t.auth.self(ctx, t)
+		return t.cfg.AppRole != nil && k.mount == strings.Trim(t.cfg.AppRole.Mount, "/") && k.role == me.role, err
 	}
-	own, err := t.auth.own(ctx, t)
-	return slices.Contains(own, tok.accessor), err
+	return false, nil
 }
 
 // Live counts live tokens.
@@ -256,82 +271,6 @@ func (k *lease) verify(ctx context.Context) (target.Proof, error) {
 		return target.Proof{Text: "sys/leases/lookup: the lease lives"}, err
 	}
 	return target.Proof{Gone: true, Text: "sys/leases/lookup: invalid lease"}, nil
-}
-
-// certificate of a PKI mount, by serial.
-type certificate struct {
-	t      *Target
-	mount  string
-	serial string
-}
-
-// ask gives the certificate's end and, if it was revoked, since when.
-func (k *certificate) ask(ctx context.Context) (ends, revoked time.Time, err error) {
-	step := "read the certificate"
-	secret, err := k.t.call(ctx, request{method: http.MethodGet, path: k.mount + "/cert/" + k.serial, capability: "read", step: step})
-	if err != nil {
-		return ends, revoked, err
-	}
-	text, _ := secret.Data["certificate"].(string)
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		return ends, revoked, &target.Error{Kind: target.Impossible, Op: step, Err: errors.New("Vault's answer holds no certificate")}
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return ends, revoked, impossible(step, err)
-	}
-	// Without the field nothing is known; 0 is Vault's word for "not revoked".
-	at, ok := secret.Data["revocation_time"].(json.Number)
-	if !ok {
-		return ends, revoked, &target.Error{Op: step, Err: errors.New("Vault's answer holds no revocation_time")}
-	}
-	if seconds, err := at.Int64(); err == nil && seconds > 0 {
-		revoked = time.Unix(seconds, 0)
-	}
-	return cert.NotAfter, revoked, nil
-}
-
-func (k *certificate) lookup(ctx context.Context) (target.Sighting, error) {
-	ends, revoked, err := k.ask(ctx)
-	switch {
-	case status(err, http.StatusNotFound):
-		return target.Sighting{Detail: "Vault does not store this certificate (a role with no_store?): it can be revoked with its PEM alone"}, nil
-	case err != nil:
-		return target.Sighting{}, err
-	case !revoked.IsZero():
-		return target.Sighting{Status: target.Gone, Found: k.serial, Detail: k.mount + "/cert: revoked at " + stamp(revoked)}, nil
-	case !ends.After(k.t.now()):
-		return target.Sighting{Status: target.Gone, Found: k.serial, Detail: k.mount + "/cert: expired at " + stamp(ends)}, nil
-	default:
-		return target.Sighting{Status: target.Alive, Found: k.serial, Detail: "valid until " + stamp(ends)}, nil
-	}
-}
-
-func (k *certificate) revoke(ctx context.Context) error {
-	_, err := k.t.call(ctx, request{method: http.MethodPost, path: k.mount + "/revoke",
-		body: map[string]string{"serial_number": k.serial}, capability: "update", step: "revoke the certificate"})
-	return err
-}
-
-// verify proves the revocation at the issuer; who does not ask for CRL or OCSP
-// accepts the certificate until it expires.
-func (k *certificate) verify(ctx context.Context) (target.Proof, error) {
-	ends, revoked, err := k.ask(ctx)
-	switch {
-	case err != nil:
-		return target.Proof{}, err
-	case !revoked.IsZero():
-		p := target.Proof{Gone: true, Text: k.mount + "/cert: revoked at " + stamp(revoked)}
-		if ends.After(k.t.now()) {
-			p.WorksUntil = ends
-		}
-		return p, nil
-	case !ends.After(k.t.now()):
-		return target.Proof{Gone: true, Text: k.mount + "/cert: expired at " + stamp(ends)}, nil
-	default:
-		return target.Proof{Text: k.mount + "/cert: not revoked"}, nil
-	}
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
