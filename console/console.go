@@ -42,6 +42,7 @@ type Deps struct {
 	Exceptions rules.Exceptions
 	Clouds     rules.Clouds
 	Admission  rules.Admission
+	Questions  rules.Questions
 	Names      read.Names
 	// DataDir gets a socket that only this user may open, through which `leastwise link` asks for links. Empty: none.
 	DataDir string
@@ -168,7 +169,7 @@ func (c *Console) assemble(addr net.Addr, encrypted bool) (http.Handler, []func(
 		Loopback: c.local(), OIDC: c.oidc})
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", api.New(api.Deps{Fleet: known, Read: reader, Ledger: written, Policies: c.deps.Policies, Exceptions: c.deps.Exceptions,
-		Clouds: c.deps.Clouds, Admission: c.deps.Admission, Names: c.deps.Names, Hub: hub, Guard: guard, Log: env.Log, Now: env.Now, Version: daemon.Version, Demo: c.deps.Demo, Settings: c.deps.Settings}))
+		Clouds: c.deps.Clouds, Admission: c.deps.Admission, Questions: c.deps.Questions, Names: c.deps.Names, Hub: hub, Guard: guard, Log: env.Log, Now: env.Now, Version: daemon.Version, Demo: c.deps.Demo, Settings: c.deps.Settings}))
 	mux.Handle("/", web.Handler(web.Built()))
 	within := func(run func(context.Context) error) func(context.Context) error {
 		return func(ctx context.Context) error {

@@ -41,6 +41,7 @@ type Deps struct {
 	Exceptions rules.Exceptions
 	Clouds     rules.Clouds
 	Admission  rules.Admission
+	Questions  rules.Questions
 	Names      read.Names
 	Hub        *live.Hub
 	Guard      *signin.Guard
@@ -60,6 +61,7 @@ type server struct {
 	boot string
 	held byNode
 	past pasts
+	slow slow
 }
 
 // asked bounds one answer.
@@ -106,6 +108,7 @@ func build(s *server) (*http.ServeMux, huma.API) {
 	api := humago.New(mux, config)
 	s.reads(api)
 	s.lists(api)
+	s.questions(api)
 	s.writes(api)
 	s.admissions(api)
 	described(api)
@@ -249,6 +252,8 @@ func (s *server) problem(err error) error {
 		return huma.Error403Forbidden(why(err, rules.ErrForbidden))
 	case errors.Is(err, rules.ErrNotFound), errors.Is(err, read.ErrNobody):
 		return huma.Error404NotFound(why(err, rules.ErrNotFound))
+	case errors.Is(err, context.DeadlineExceeded):
+		return huma.Error503ServiceUnavailable("It took too long. Ask again in a moment; the command line answers without this limit.")
 	case errors.Is(err, context.Canceled):
 		return huma.NewError(499, "the client went away")
 	}
@@ -308,28 +313,8 @@ func (s *server) view(ctx context.Context) *view.View {
 		}
 		return covered[e.Id]
 	}
-	v.Approval = func(it *fleet.Item) (by, why string) {
-		by = s.Ledger.ApprovedBy(it.Ladder.GetLadderId())
-		return by, s.mayNotApprove(ctx, it, by)
-	}
+	v.Asker = asker{s, ctx}
 	return v
-}
-
-// mayNotApprove says why who asks may not let a ladder pass; empty: they may. Who answers for a credential does not decide
-// on its revocation: the policy asks for somebody else's word.
-func (s *server) mayNotApprove(ctx context.Context, it *fleet.Item, by string) string {
-	p := person(ctx)
-	switch {
-	case by != "":
-		return "It is approved already."
-	case !view.Revocable(it.Ladder):
-		return "There is no revocation to come."
-	case !p.Is(signin.Approver, signin.Security):
-		return "One needs the role approver or security."
-	case it.Owner != "" && slices.Contains(p.Owners, it.Owner):
-		return "You answer for it: somebody else has to approve."
-	}
-	return ""
 }
 
 // exception as the contract tells it to who asks.

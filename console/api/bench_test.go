@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -90,8 +91,8 @@ type ruling struct {
 	mu  sync.Mutex
 	set rules.Settings
 	// metrics of the one policy, where a test wants others than its own.
-	metrics  []rules.Metric
-	approved map[string]string
+	metrics []rules.Metric
+	acts    []*pb.Control
 }
 
 func (r *ruling) Apply(m stream.Message) error {
@@ -107,23 +108,58 @@ func (r *ruling) Apply(m stream.Message) error {
 	case pb.Control_KILL_SWITCH:
 		r.set.Killed, r.set.By, r.set.Why, r.set.At = c.Value == "on", c.SetBy, c.Reason, c.SetAt.AsTime()
 	}
-	if c.Setting == pb.Control_APPROVE {
-		if r.approved == nil {
-			r.approved = map[string]string{}
+	r.acts = append(r.acts, c)
+	return nil
+}
+
+func (r *ruling) ApproveAct(ctx context.Context, ladder, act string, who rules.Who, reason string) error {
+	return r.put(ctx, "approve/"+ladder+"/"+act+"/"+who.Name, &pb.Control{Setting: pb.Control_APPROVE, Value: ladder, Act: act, SetBy: who.Name, Reason: reason})
+}
+
+// written are the records of a setting on a ladder, each person's and act's newest.
+func (r *ruling) written(setting pb.Control_Setting, ladder string) map[string]*pb.Control {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := map[string]*pb.Control{}
+	for _, c := range r.acts {
+		if c.Setting == setting && c.Value == ladder {
+			out[c.Act+" "+c.SetBy] = c
 		}
-		r.approved[c.Value] = c.SetBy
+	}
+	return out
+}
+
+func (r *ruling) Approvals(ladder, act string) (list []rules.Approval) {
+	for _, c := range r.written(pb.Control_APPROVE, ladder) {
+		if c.Act == act {
+			list = append(list, rules.Approval{By: c.SetBy, At: c.SetAt.AsTime()})
+		}
+	}
+	slices.SortFunc(list, func(a, b rules.Approval) int { return strings.Compare(a.By, b.By) })
+	return list
+}
+
+func (r *ruling) Resume(ctx context.Context, who rules.Who, reason string) error {
+	return r.put(ctx, "resume", &pb.Control{Setting: pb.Control_RESUME, SetBy: who.Name, Reason: reason})
+}
+
+func (r *ruling) Restore(ctx context.Context, ladder string, who rules.Who, reason string) error {
+	return r.put(ctx, "restore/"+ladder, &pb.Control{Setting: pb.Control_RESTORE, Value: ladder, SetBy: who.Name, Reason: reason})
+}
+
+func (r *ruling) Restoring(ladder string) *rules.Wish {
+	for _, c := range r.written(pb.Control_RESTORE, ladder) {
+		return &rules.Wish{By: c.SetBy, Reason: c.Reason, At: c.SetAt.AsTime()}
 	}
 	return nil
 }
 
-func (r *ruling) ApproveLadder(ctx context.Context, ladder string, who rules.Who, reason string) error {
-	return r.put(ctx, "approve/"+ladder, &pb.Control{Setting: pb.Control_APPROVE, Value: ladder, SetBy: who.Name, Reason: reason})
+func (r *ruling) RollBack(ctx context.Context, ladder string, who rules.Who, reason string) error {
+	return r.put(ctx, "rollback/"+ladder, &pb.Control{Setting: pb.Control_ROLLBACK, Value: ladder, SetBy: who.Name, Reason: reason})
 }
 
-func (r *ruling) ApprovedBy(ladder string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.approved[ladder]
+func (r *ruling) RollingBack(ladder string) bool {
+	return len(r.written(pb.Control_ROLLBACK, ladder)) > 0
 }
 
 func (r *ruling) Now() rules.Settings {
@@ -260,6 +296,7 @@ type bench struct {
 	read     *read.Reader
 	log      *topics
 	rules    *ruling
+	answers  *answering
 	sessions *signin.Sessions
 	server   *httptest.Server
 	now      time.Time
@@ -267,7 +304,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, db: storetest.New(t), log: newTopics(), now: time.Now().UTC().Truncate(time.Second)}
+	b := &bench{t: t, db: storetest.New(t), log: newTopics(), answers: &answering{}, now: time.Now().UTC().Truncate(time.Second)}
 	if err := b.db.Migrate(t.Context(), migrations.FS); err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +318,7 @@ func newBench(t *testing.T) *bench {
 	b.sessions = signin.NewSessions(time.Hour, 10_000, clock)
 	guard := signin.NewGuard(signin.Guard{Sessions: b.sessions, Loopback: true, Hosts: func() []string { return []string{strings.TrimPrefix(b.server.URL, "http://")} }})
 	b.server = httptest.NewServer(guard.Wrap(api.New(api.Deps{Fleet: b.fleet, Read: b.read, Ledger: known, Policies: b.rules, Exceptions: b.rules,
-		Names: b.rules, Hub: hub, Guard: guard, Log: logger, Now: clock, Version: "test"})))
+		Questions: b.answers, Names: b.rules, Hub: hub, Guard: guard, Log: logger, Now: clock, Version: "test"})))
 	t.Cleanup(b.server.Close)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -7,12 +7,33 @@ import (
 	"fmt"
 	"net/http"
 	"path"
-	"slices"
+	"reflect"
 	"strings"
+
+	"github.com/leastwise/leastwise/console/contract"
 )
 
-// tablePaths are lists that also come as tables.
-var tablePaths = []string{"/v1/credentials", "/v1/credential/events", "/v1/identities", "/v1/duties", "/v1/exceptions", "/v1/policies", "/v1/sources", "/v1/dead-letters", "/v1/audit"}
+// tablePaths are lists that also come as tables, and what stands in them: a list of nothing has its columns, too.
+var tablePaths = map[string]reflect.Type{
+	"/v1/credentials": reflect.TypeFor[contract.Credential](), "/v1/credential/events": reflect.TypeFor[contract.Event](),
+	"/v1/identities": reflect.TypeFor[contract.IdentitySummary](), "/v1/duties": reflect.TypeFor[contract.Duty](),
+	"/v1/exceptions": reflect.TypeFor[contract.Exception](), "/v1/policies": reflect.TypeFor[contract.Policy](),
+	"/v1/sources": reflect.TypeFor[contract.Source](), "/v1/dead-letters": reflect.TypeFor[contract.DeadLetter](),
+	"/v1/audit": reflect.TypeFor[contract.AuditEntry](),
+}
+
+// columnsOf a type are its members in JSON, in their order.
+func columnsOf(t reflect.Type) (names []string) {
+	for i := range t.NumField() {
+		field := t.Field(i)
+		if field.Anonymous {
+			names = append(names, columnsOf(field.Type)...)
+		} else if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" && name != "-" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // maxPages bounds a table: with the longest pages a hundred thousand rows.
 const maxPages = 200
@@ -22,7 +43,8 @@ func tables(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query()
 		wanted := strings.Contains(r.Header.Get("Accept"), "text/csv") || query.Get("format") == "csv"
-		if !wanted || r.Method != http.MethodGet || !slices.Contains(tablePaths, r.URL.Path) {
+		of := tablePaths[r.URL.Path]
+		if !wanted || r.Method != http.MethodGet || of == nil {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -31,7 +53,7 @@ func tables(next http.Handler) http.Handler {
 			query.Set("limit", "500")
 		}
 		out := csv.NewWriter(w)
-		var columns []string
+		columns := columnsOf(of)
 		for n := range maxPages {
 			inner := r.Clone(r.Context())
 			inner.Header.Set("Accept", "application/json")
@@ -58,13 +80,10 @@ func tables(next http.Handler) http.Handler {
 			if n == 0 {
 				w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 				w.Header().Set("Content-Disposition", `attachment; filename="`+path.Base(r.URL.Path)+`.csv"`)
+				_ = out.Write(columns) // Flush tells of errors
 			}
 			for _, item := range list.Items {
-				names, cells := row(item)
-				if columns == nil {
-					columns = names
-					_ = out.Write(names) // Flush tells of errors
-				}
+				cells := row(item)
 				line := make([]string, len(columns))
 				for i, name := range columns {
 					line[i] = cells[name]
@@ -91,13 +110,13 @@ func (k *kept) Header() http.Header         { return k.head }
 func (k *kept) WriteHeader(status int)      { k.status = status }
 func (k *kept) Write(b []byte) (int, error) { return k.body.Write(b) }
 
-// row gives an object's members as cells, in their order.
-func row(item json.RawMessage) (names []string, cells map[string]string) {
-	cells = map[string]string{}
+// row gives an object's members as cells.
+func row(item json.RawMessage) map[string]string {
+	cells := map[string]string{}
 	dec := json.NewDecoder(bytes.NewReader(item))
 	dec.UseNumber()
 	if _, err := dec.Token(); err != nil {
-		return nil, cells
+		return cells
 	}
 	for dec.More() {
 		name, err := dec.Token()
@@ -108,11 +127,9 @@ func row(item json.RawMessage) (names []string, cells map[string]string) {
 		if dec.Decode(&value) != nil {
 			break
 		}
-		column := fmt.Sprint(name)
-		names = append(names, column)
-		cells[column] = cell(value)
+		cells[fmt.Sprint(name)] = cell(value)
 	}
-	return names, cells
+	return cells
 }
 
 // cell is a value as text. Text that a spreadsheet would take for a formula gets an apostrophe before it; numbers are no text.

@@ -64,7 +64,7 @@ func TestPagesOfEveryOrderGiveEachCredentialOnce(t *testing.T) {
 		}
 	}
 	first := get[credentials](v, "/v1/credentials?sort=deviation&limit=1").Items[0]
-	if first.Deviation != 4 || first.Severity == nil || *first.Severity != "high" || first.Violations[0].Title != "It lives for 90d; at most 1h is allowed." {
+	if first.Deviation != 4 || first.Severity == nil || *first.Severity != "high" || first.Violations[0].Title != "It lives for 90 days; the policy allows 1 hour at most." {
 		t.Errorf("the worst is %+v", first)
 	}
 	status, head, body := v.do(http.MethodGet, "/v1/credentials?cursor=nonsense", nil, nil)
@@ -169,7 +169,7 @@ func TestDutiesSayWhenWhatAndTheExactCommand(t *testing.T) {
 	}
 	d := duties[0]
 	if d.By == nil || !d.By.Equal(b.now.Add(time.Hour)) || d.WhatHappens != "It is revoked then, and 3 credentials made with it end too." ||
-		d.Why != "It lives for 90d; at most 1h is allowed." || d.Action.Kind != "rotate" || *d.Action.Command != "vault token revoke -accessor t002" {
+		d.Why != "It lives for 90 days; the policy allows 1 hour at most." || d.Action.Kind != "rotate" || *d.Action.Command != "vault token revoke -accessor t002" {
 		t.Errorf("got %+v, command %s", d, *d.Action.Command)
 	}
 	if got := *duties[2].Action.Command; got != `vault token revoke -accessor '$(reboot)'\''; rm -rf /'` {

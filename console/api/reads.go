@@ -169,7 +169,11 @@ func (s *server) enforcement(ctx context.Context, _ *struct{}) (*answer[contract
 		out.KilledBy, out.KilledWhy = maybe(set.By), maybe(set.Why)
 	}
 	// Without ClickHouse it is not known how much of the budget is used, and the rest of the page works.
-	if used, err := s.Read.Revoking(ctx, s.Now().Add(-time.Hour)); err == nil {
+	since := s.Now().Add(-time.Hour)
+	if set.Resumed.After(since) { // what was revoked before counts no more
+		since = set.Resumed
+	}
+	if used, err := s.Read.Revoking(ctx, since); err == nil {
 		out.Budget = &contract.Budget{Limit: set.Limit, Used: int(used), WindowSeconds: 3600}
 	}
 	for _, e := range s.Ledger.All() {

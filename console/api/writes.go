@@ -13,7 +13,6 @@ import (
 	"github.com/leastwise/leastwise/console/contract"
 	"github.com/leastwise/leastwise/console/rules"
 	"github.com/leastwise/leastwise/console/signin"
-	"github.com/leastwise/leastwise/console/view"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
@@ -55,42 +54,6 @@ type wished struct {
 	}
 }
 
-type ladderApproved struct {
-	Body struct {
-		Ladder string `json:"ladder" minLength:"1" maxLength:"500" doc:"Id of the ladder"`
-		Reason string `json:"reason" minLength:"1" maxLength:"2000" doc:"Why; it stays in the record"`
-	}
-}
-
-// approveLadder lets one revocation pass whose policy asks for a person's word. It finds the ladder in the fleet as last known.
-func (s *server) approveLadder(ctx context.Context, in *ladderApproved) (*answer[contract.LadderState], error) {
-	if err := need(ctx, "approve revocations", signin.Approver, signin.Security); err != nil {
-		return nil, err
-	}
-	for _, it := range s.Fleet.Snapshot().Items {
-		if it.Ladder.GetLadderId() != in.Body.Ladder {
-			continue
-		}
-		if !view.NeedsApproval(it.Ladder) {
-			return nil, huma.Error422UnprocessableEntity("Its policy asks for no approval: it goes on by itself.")
-		}
-		by := s.Ledger.ApprovedBy(in.Body.Ladder)
-		if why := s.mayNotApprove(ctx, it, by); why != "" {
-			if by != "" || !view.Revocable(it.Ladder) {
-				return nil, huma.Error422UnprocessableEntity(why)
-			}
-			return nil, huma.Error403Forbidden(why)
-		}
-		if err := s.Ledger.ApproveLadder(ctx, in.Body.Ladder, who(ctx), in.Body.Reason); err != nil {
-			return nil, s.problem(err)
-		}
-		s.Log.Warn("revocation approved", "ladder", in.Body.Ladder, "credential", it.Key, "by", person(ctx).Name, "reason", in.Body.Reason)
-		s.Hub.Changed("ladders", []string{it.Key})
-		return give(*s.view(ctx).Ladder(it)), nil
-	}
-	return nil, s.problem(missing("ladder", in.Body.Ladder))
-}
-
 // writes register what goes to Kafka. Each returns when its record is durable, and none needs ClickHouse.
 func (s *server) writes(api huma.API) {
 	huma.Register(api, operation("kill", http.MethodPost, "/v1/enforcement/kill", "Stop every act at every issuer, or let them go on", 422),
@@ -117,7 +80,7 @@ func (s *server) writes(api huma.API) {
 			s.Hub.Changed("control", nil)
 			return give(s.status()), nil
 		})
-	huma.Register(api, operation("approve-ladder", http.MethodPost, "/v1/enforcement/approve", "Let a revocation pass whose policy asks for approval", 404, 422), s.approveLadder)
+	s.acts(api)
 	huma.Register(api, operation("request-exception", http.MethodPost, "/v1/exceptions", "Ask for an exception", 422), s.request)
 	huma.Register(api, operation("approve-exception", http.MethodPost, "/v1/exceptions/{id}/approve", "Approve somebody else's exception", 404, 422),
 		func(ctx context.Context, in *Named) (*answer[contract.Exception], error) {

@@ -238,22 +238,6 @@ type Proposal struct {
 	Note     string `json:"note"`
 }
 
-// LadderState is where a credential stands on the way to its revocation.
-type LadderState struct {
-	ID            string     `json:"id" doc:"What an approval names"`
-	State         string     `json:"state"`
-	Label         string     `json:"label" doc:"The state in words"`
-	Since         time.Time  `json:"since"`
-	Next          *string    `json:"next"`
-	NextAt        *time.Time `json:"next_at"`
-	Waiting       *string    `json:"waiting"`
-	Mode          string     `json:"mode"`
-	NeedsApproval bool       `json:"needs_approval" doc:"Its policy asks for a person's word before anything is revoked"`
-	ApprovedBy    *string    `json:"approved_by"`
-	MayApprove    bool       `json:"may_approve" doc:"For who asks"`
-	WhyNot        *string    `json:"why_not" doc:"Why who asks may not approve"`
-}
-
 // LadderStep is one entry of the journal.
 type LadderStep struct {
 	At     time.Time `json:"at"`
@@ -374,15 +358,16 @@ type Running struct {
 
 // Done is what was done, with its proof.
 type Done struct {
-	Credential    string    `json:"credential"`
-	Agent         *string   `json:"agent"`
-	Owner         *string   `json:"owner"`
-	At            time.Time `json:"at"`
-	Label         string    `json:"label"`
-	Proof         string    `json:"proof"`
-	Reissued      *string   `json:"reissued"`
-	GrantedBefore *uint32   `json:"granted_before"`
-	GrantedAfter  *uint32   `json:"granted_after"`
+	Credential    string      `json:"credential"`
+	Agent         *string     `json:"agent"`
+	Owner         *string     `json:"owner"`
+	At            time.Time   `json:"at"`
+	Label         string      `json:"label"`
+	Proof         string      `json:"proof"`
+	Reissued      *string     `json:"reissued"`
+	GrantedBefore *uint32     `json:"granted_before"`
+	GrantedAfter  *uint32     `json:"granted_after"`
+	Ladder        LadderState `json:"ladder"`
 }
 
 // Enforcement is all that the enforcer does.
@@ -396,6 +381,7 @@ type Enforcement struct {
 	Running   []Running   `json:"running"`
 	Done      []Done      `json:"done"`
 	Approvals []Exception `json:"approvals"`
+	GivenBack []GivenBack `json:"given_back" doc:"What somebody asked to have back, newest first"`
 }
 
 // Exception lets a credential or identity stand past a policy for a time.

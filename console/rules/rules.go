@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/leastwise/leastwise/console/contract"
 	"github.com/leastwise/leastwise/internal/stream"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
@@ -82,6 +83,31 @@ type Settings struct {
 	At      time.Time
 	// Limit of revocations an hour.
 	Limit int
+	// Resumed is since when revocations count; zero: within the hour.
+	Resumed time.Time
+}
+
+// Acts of a ladder that may ask for approvals.
+const (
+	Revoke = "revoke"
+	// Narrow gives back less than there was.
+	Narrow = "narrow"
+	// Restore gives back what was taken.
+	Restore = "restore"
+	// Finish is the step of a revocation that can not be taken back.
+	Finish = "finish"
+)
+
+// Approval is one person's yes.
+type Approval struct {
+	By string
+	At time.Time
+}
+
+// Wish is somebody's to have back what a ladder took.
+type Wish struct {
+	By, Reason string
+	At         time.Time
 }
 
 // Control reads and writes the enforcer's settings. It does not need ClickHouse.
@@ -91,9 +117,28 @@ type Control interface {
 	Now() Settings
 	Kill(ctx context.Context, on bool, who Who, reason string) error
 	SetMode(ctx context.Context, mode string, who Who, reason string) error
-	// ApproveLadder lets one ladder pass whose policy asks for a person's word; ApprovedBy names who did, empty: nobody.
-	ApproveLadder(ctx context.Context, ladder string, who Who, reason string) error
-	ApprovedBy(ladder string) string
+	// Resume lets revocations go on that a budget stopped.
+	Resume(ctx context.Context, who Who, reason string) error
+	// ApproveAct is one person's yes to an act of a ladder; Approvals are those that were given, one for each person.
+	ApproveAct(ctx context.Context, ladder, act string, who Who, reason string) error
+	Approvals(ladder, act string) []Approval
+	// Restore asks for what a ladder took; Restoring tells who did, nil: nobody.
+	Restore(ctx context.Context, ladder string, who Who, reason string) error
+	Restoring(ladder string) *Wish
+	// RollBack asks for the scope that a ladder's re-issue replaced; RollingBack tells whether somebody did.
+	RollBack(ctx context.Context, ladder string, who Who, reason string) error
+	RollingBack(ladder string) bool
+}
+
+// Questions are those that more rooms than the console answer. Each may take as long as its context lets it. An identity or
+// a credential is named by its whole key; ErrNotFound says that there is none.
+type Questions interface {
+	// Compromise tells what a leak of it would lead to; after is empty, rightsize or revoke.
+	Compromise(ctx context.Context, key, after string, at time.Time) (*contract.Compromise, error)
+	// Rightsize tells which scope the use of so many days justifies, tried against the calls of replay days.
+	Rightsize(ctx context.Context, key string, days, replay int, now time.Time) (*contract.Rightsize, error)
+	// Plan tells what the enforcer would do. It changes nothing.
+	Plan(ctx context.Context) (*contract.Plan, error)
 }
 
 // Holder is a cloud's credential, as the question what it may do needs it.

@@ -85,7 +85,7 @@ func (v *View) duty(it *fleet.Item) contract.Duty {
 		case l.State == pb.LadderState_HELD && awaited(l):
 			d.WhatHappens = "It is revoked as soon as somebody approves it."
 		case l.State == pb.LadderState_HELD:
-			d.WhatHappens = "It is revoked as soon as nothing holds that back (" + l.Waiting + ")."
+			d.WhatHappens = "It is revoked as soon as nothing holds that back: " + waiting(l.Waiting) + "."
 		case l.State == pb.LadderState_REVOKE_INTENDED, l.State == pb.LadderState_RETRYING:
 			d.WhatHappens = "It is being revoked."
 		case l.State == pb.LadderState_ESCALATED:

@@ -16,8 +16,8 @@ type View struct {
 	Policies rules.Policies
 	// Excepted finds the exception in force that covers a violation of the credential, if any; may be nil.
 	Excepted func(it *fleet.Item, policy string) *contract.Exception
-	// Approval says who approved a ladder, and why who asks may not; may be nil.
-	Approval func(it *fleet.Item) (by, why string)
+	// Asker is who asks; may be nil.
+	Asker Asker
 	// Told gives measures of now that the fleet in memory does not hold; may be nil.
 	Told func(credential, metric string) (float64, bool)
 }
@@ -148,15 +148,18 @@ func (v *View) standing(it *fleet.Item) []*pb.Violation {
 
 // Enforcement is what the enforcer is to do, does and has done; settings, budget and approvals are the caller's.
 func (v *View) Enforcement() contract.Enforcement {
-	out := contract.Enforcement{Coming: []contract.Coming{}, Running: []contract.Running{}, Done: []contract.Done{}, Approvals: []contract.Exception{}}
+	out := contract.Enforcement{Coming: []contract.Coming{}, Running: []contract.Running{}, Done: []contract.Done{}, Approvals: []contract.Exception{}, GivenBack: []contract.GivenBack{}}
 	for _, it := range v.Items {
 		l := it.Ladder
 		if l == nil || l.State == pb.LadderState_NONE {
 			continue
 		}
 		policies := ladderPolicies(l)
+		if state := v.Ladder(it); state.Restoration != nil {
+			out.GivenBack = append(out.GivenBack, contract.GivenBack{Credential: it.Key, Agent: text(it.Agent), Owner: text(it.Owner), Ladder: *state})
+		}
 		if acted(l) {
-			d := contract.Done{Credential: it.Key, Agent: text(it.Agent), Owner: text(it.Owner), At: l.At.AsTime().UTC(), Label: label(l), Proof: l.Proof}
+			d := contract.Done{Credential: it.Key, Agent: text(it.Agent), Owner: text(it.Owner), At: l.At.AsTime().UTC(), Label: label(l), Proof: l.Proof, Ladder: *v.Ladder(it)}
 			if r := l.Reissue; r != nil && r.PolicyName != "" {
 				d.Reissued, d.GrantedBefore, d.GrantedAfter = &r.PolicyName, &r.GrantedBefore, &r.GrantedAfter
 			}
@@ -179,6 +182,10 @@ func (v *View) Enforcement() contract.Enforcement {
 		return first(b.Ladder.Since.Compare(a.Ladder.Since), a.Credential, b.Credential)
 	})
 	sortBy(out.Done, func(a, b contract.Done) int { return first(b.At.Compare(a.At), a.Credential, b.Credential) })
+	sortBy(out.GivenBack, func(a, b contract.GivenBack) int {
+		return first(b.Ladder.Since.Compare(a.Ladder.Since), a.Credential, b.Credential)
+	})
+	out.GivenBack = bounded(out.GivenBack)
 	out.Coming, out.Running, out.Done = bounded(out.Coming), bounded(out.Running), bounded(out.Done)
 	return out
 }

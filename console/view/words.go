@@ -8,18 +8,25 @@ import (
 
 	"github.com/leastwise/leastwise/console/contract"
 	"github.com/leastwise/leastwise/console/fleet"
+	"github.com/leastwise/leastwise/console/rules"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
 // sentence says in plain words what a violation is.
 func sentence(metric, condition, value, threshold string) string {
-	most := "at most " + threshold + " is allowed"
-	if strings.HasPrefix(condition, "less") {
-		most = "at least " + threshold + " is asked for"
-	} else if condition == "equals" {
-		most = threshold + " is not allowed"
-	} else if condition == "not_equals" {
-		most = threshold + " is asked for"
+	value, threshold = plain(value), plain(threshold)
+	most := "the policy allows " + threshold + " at most"
+	switch condition {
+	case "greater_or_equal":
+		most = "the policy allows less than " + threshold
+	case "less_or_equal":
+		most = "the policy asks for more than " + threshold
+	case "less_than":
+		most = "the policy asks for " + threshold + " at least"
+	case "equals":
+		most = "the policy does not allow that"
+	case "not_equals":
+		most = "the policy asks for " + threshold
 	}
 	switch metric {
 	case "credential_age":
@@ -121,14 +128,14 @@ func label(l *pb.LadderState) string {
 			return "held until somebody approves it"
 		}
 		if l.Waiting != "" {
-			return "held: " + l.Waiting
+			return "held: " + waiting(l.Waiting)
 		}
 		return "held"
 	case pb.LadderState_REVOKE_INTENDED:
 		return "being revoked"
 	case pb.LadderState_REVOKED:
 		if exposed(l) {
-			return "revoked; exposed until " + l.WorksUntil.AsTime().UTC().Format(time.RFC3339) + " where nobody asks the issuer"
+			return "revoked, and still works for a while where nobody asks the issuer"
 		}
 		return "revoked and verified"
 	case pb.LadderState_REISSUE_INTENDED:
@@ -164,7 +171,7 @@ func label(l *pb.LadderState) string {
 
 // awaited tells whether a person's word is all that is missing.
 func awaited(l *pb.LadderState) bool {
-	return strings.HasPrefix(l.Waiting, "approval:") && !strings.Contains(l.Waiting, ";")
+	return strings.HasPrefix(l.Waiting, "approval: ") && !strings.Contains(l.Waiting, ";")
 }
 
 // exposed tells whether what was revoked may still be accepted somewhere.
@@ -196,7 +203,8 @@ func ladder(l *pb.LadderState) *contract.LadderState {
 		return nil
 	}
 	out := &contract.LadderState{State: strings.ToLower(l.State.String()), Label: label(l), Since: l.At.AsTime().UTC(),
-		ID: l.LadderId, NeedsApproval: NeedsApproval(l), Waiting: text(l.Waiting), Mode: strings.ToLower(l.GetDecision().GetLadder().GetMode().String())}
+		ID: l.LadderId, NeedsApproval: Needed(l, rules.Revoke) > 0, Waiting: text(waiting(l.Waiting)), Awaited: awaited(l), Mode: strings.ToLower(l.GetDecision().GetLadder().GetMode().String())}
+	told(out, l)
 	next := func(what string, at *time.Time) { out.Next, out.NextAt = &what, at }
 	switch l.State {
 	case pb.LadderState_VIOLATED:
@@ -221,34 +229,17 @@ func ladder(l *pb.LadderState) *contract.LadderState {
 	return out
 }
 
-// NeedsApproval tells whether the ladder's policy asks for a person's word before anything is revoked.
-func NeedsApproval(l *pb.LadderState) bool {
-	return l.GetDecision().GetLadder().GetRequiresApproval() && l.GetDecision().GetLadder().GetRevoke()
-}
-
 // Revocable tells whether the ladder's revocation is still to come.
 func Revocable(l *pb.LadderState) bool { return l.GetLadderId() != "" && !LadderOver(l) && !acted(l) }
 
-// Ladder of a credential, and what who asks may do about it.
-func (v *View) Ladder(it *fleet.Item) *contract.LadderState {
-	out := ladder(it.Ladder)
-	if out == nil || !out.NeedsApproval || v.Approval == nil {
-		return out
-	}
-	by, why := v.Approval(it)
-	out.ApprovedBy, out.WhyNot = text(by), text(why)
-	out.MayApprove = by == "" && why == ""
-	return out
-}
-
 // Step is an entry of the journal.
 func Step(l *pb.LadderState) contract.LadderStep {
-	told := l.Told
-	if told == nil {
-		told = []string{}
+	to := l.Told
+	if to == nil {
+		to = []string{}
 	}
 	return contract.LadderStep{At: l.At.AsTime().UTC(), State: strings.ToLower(l.State.String()), Label: label(l), Reason: l.Reason,
-		Proof: text(l.Proof), Error: text(l.GetAttempt().GetError()), Told: told}
+		Proof: text(l.Proof), Error: text(l.GetAttempt().GetError()), Told: to}
 }
 
 func severity(n uint8) *string {

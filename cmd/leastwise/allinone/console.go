@@ -49,6 +49,7 @@ func consoleOf(cfg *Config, env daemon.Env, engines *Engines, inForce *processor
 	c, err := console.New(cfg.Console, console.Deps{Env: env, Store: engines.Reader, Log: engines.Stream, Policies: &policiesOf{inForce: inForce},
 		Control: newSettings(engines.Stream, cfg.Enforcer, env.Now), Exceptions: exceptionsOf{engines.Stream, inForce, env.Now}, Names: namesOf{}, Clouds: cloudsOf{},
 		Admission: admissionOf{engines, inForce, env.Now},
+		Questions: newQuestions(cfg, env, engines, inForce, hooks),
 		DataDir:   cfg.DataDir, User: name, Settings: settings, Demo: hooks.Demo, Every: every, Ready: hooks.Console})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", daemon.ErrConfig, err)
@@ -270,7 +271,7 @@ func (s *settings) Apply(m stream.Message) error { return s.state.Apply(m) }
 
 func (s *settings) Now() rules.Settings {
 	snapshot := s.state.Now()
-	out := rules.Settings{Mode: s.mode}
+	out := rules.Settings{Mode: s.mode, Resumed: snapshot.Resumed}
 	if snapshot.Mode != nil {
 		out.Mode = strings.ToLower(snapshot.Mode.String())
 	}
@@ -299,18 +300,39 @@ func (s *settings) SetMode(ctx context.Context, mode string, who rules.Who, reas
 	return refusedBy(control.SetMode(ctx, s, mode, control.Who{Name: who.Name, Reason: reason}, s.now()))
 }
 
-// ApproveLadder implements rules.Control, as does ApprovedBy.
-func (s *settings) ApproveLadder(ctx context.Context, ladder string, who rules.Who, reason string) error {
-	return refusedBy(control.ApproveLadder(ctx, s, ladder, control.Who{Name: who.Name, Reason: reason}, s.now()))
+// Resume implements rules.Control, as do the others.
+func (s *settings) Resume(ctx context.Context, who rules.Who, reason string) error {
+	return refusedBy(control.Resume(ctx, s, control.Who{Name: who.Name, Reason: reason}, s.now()))
 }
 
-func (s *settings) ApprovedBy(ladder string) string {
-	var names []string
-	for _, a := range s.state.Approvals(ladder, control.Revoke) {
-		names = append(names, a.By)
-	}
-	return strings.Join(names, ", ")
+func (s *settings) ApproveAct(ctx context.Context, ladder, act string, who rules.Who, reason string) error {
+	return refusedBy(control.Approve(ctx, s, ladder, control.Class(act), control.Who{Name: who.Name, Reason: reason}, s.now()))
 }
+
+func (s *settings) Approvals(ladder, act string) (list []rules.Approval) {
+	for _, a := range s.state.Approvals(ladder, control.Class(act)) {
+		list = append(list, rules.Approval{By: a.By, At: a.At})
+	}
+	return list
+}
+
+func (s *settings) Restore(ctx context.Context, ladder string, who rules.Who, reason string) error {
+	return refusedBy(control.RequestRestore(ctx, s, ladder, control.Who{Name: who.Name, Reason: reason}, s.now()))
+}
+
+func (s *settings) Restoring(ladder string) *rules.Wish {
+	c := s.state.Restore(ladder)
+	if c == nil {
+		return nil
+	}
+	return &rules.Wish{By: c.SetBy, Reason: c.Reason, At: c.SetAt.AsTime()}
+}
+
+func (s *settings) RollBack(ctx context.Context, ladder string, who rules.Who, reason string) error {
+	return refusedBy(control.Rollback(ctx, s, ladder, control.Who{Name: who.Name, Reason: reason}, s.now()))
+}
+
+func (s *settings) RollingBack(ladder string) bool { return s.state.Rollback(ladder) != nil }
 
 // Publish implements control.Log: a setting that is durable holds here at once, before the topic brings it back.
 func (s *settings) Publish(ctx context.Context, messages ...stream.Message) error {

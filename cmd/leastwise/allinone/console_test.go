@@ -167,18 +167,36 @@ func TestTheConsolesSettingsHoldAtOnceAndForTheEnforcerToo(t *testing.T) {
 	if err := s.SetMode(t.Context(), "everything", who, ""); !errors.Is(err, rules.ErrRefused) {
 		t.Errorf("a mode that is none: %v", err)
 	}
-	if err := s.ApproveLadder(t.Context(), "ld-1", who, "looked at it"); err != nil || s.ApprovedBy("ld-1") != "sid" || s.ApprovedBy("ld-2") != "" {
-		t.Errorf("%v: approved by %q", err, s.ApprovedBy("ld-1"))
+	by := func(s *settings, ladder, act string) (names []string) {
+		for _, a := range s.Approvals(ladder, act) {
+			names = append(names, a.By)
+		}
+		return names
 	}
-	if err := s.ApproveLadder(t.Context(), "", who, "x"); !errors.Is(err, rules.ErrRefused) {
-		t.Errorf("a ladder without an id: %v", err)
+	for _, name := range []string{"sid", "SID ", "ann"} {
+		if err := s.ApproveAct(t.Context(), "ld-1", rules.Revoke, rules.Who{Name: name}, "looked at it"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := by(s, "ld-1", rules.Revoke); len(got) != 2 || by(s, "ld-1", rules.Finish) != nil || by(s, "ld-2", rules.Revoke) != nil {
+		t.Errorf("approved by %q", got)
+	}
+	for what, err := range map[string]error{"a ladder without an id": s.ApproveAct(t.Context(), "", rules.Revoke, who, "x"), "an act that is none": s.ApproveAct(t.Context(), "ld-1", "destroy", who, "x"),
+		"a restoration without a reason": s.Restore(t.Context(), "ld-1", who, " ")} {
+		if !errors.Is(err, rules.ErrRefused) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := errors.Join(s.Restore(t.Context(), "ld-1", who, "production stands"), s.RollBack(t.Context(), "ld-3", who, "too narrow"), s.Resume(t.Context(), who, "looked")); err != nil {
+		t.Fatal(err)
 	}
 	other := newSettings(client, enforcer.Config{}, time.Now)
 	if _, err := client.ReadPartition(t.Context(), schemas.TopicControl, 0, stream.Earliest, other.Apply); err != nil {
 		t.Fatal(err)
 	}
-	if other.ApprovedBy("ld-1") != "sid" {
-		t.Error("whoever follows does not know of the approval")
+	if w := other.Restoring("ld-1"); len(by(other, "ld-1", rules.Revoke)) != 2 || w == nil || w.By != "sid" || w.Reason != "production stands" || !other.RollingBack("ld-3") ||
+		other.RollingBack("ld-1") || other.Now().Resumed.IsZero() {
+		t.Errorf("whoever follows knows of %v, %+v", by(other, "ld-1", rules.Revoke), w)
 	}
 	for what, got := range map[string]rules.Settings{"here": s.Now(), "whoever follows": other.Now()} {
 		if got.Mode != "notify" || !got.Killed || got.By != "sid" || got.Why != "incident" || got.At.IsZero() {

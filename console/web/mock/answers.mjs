@@ -27,20 +27,33 @@ export function world(f) {
 
   const enforced = list.filter((c) => c.violations.some((v) => policies.find((p) => p.id === v.policy).mode === "enforce"));
   const ladders = new Map();
+  const still = { awaited: false, needs_approval: false, approved_by: null, may_approve: false, why_not: null, mode: "enforce", approvals: [], revoked_at: null, exposed_until: null, moved: null, collateral: null, reissue: null, restoration: null, may_restore: false, why_not_restore: null, may_roll_back: false };
   let asking = 2;
   enforced.forEach((c, i) => {
     const d = dice(c.key);
     if (c.agent === "excepted") return;
-    const ladder = { id: `ld-${hash(c.key).slice(0, 12)}`, needs_approval: false, approved_by: null, may_approve: false, why_not: null, mode: "enforce" };
+    const ladder = { id: `ld-${hash(c.key).slice(0, 12)}`, ...still };
     if (c.owner === null) ladders.set(c.key, { ...ladder, state: "held", label: "held: nobody is known who could be told", since: iso(now - 2 * DAY * 1000), next: null, next_at: null, waiting: "an owner" });
-    else if (!["diagnostic", "diagnostic/child", "ingest"].includes(c.agent) && asking-- > 0) ladders.set(c.key, { ...ladder, state: "held", label: "held until somebody approves it", since: iso(now - 5 * HOUR * 1000), next: "revoked, once nothing holds it", next_at: null, waiting: "approval: waiting for somebody to approve ladder ld-demo", needs_approval: true, may_approve: true });
+    else if (!["diagnostic", "diagnostic/child", "ingest"].includes(c.agent) && asking-- > 0) ladders.set(c.key, { ...ladder, state: "held", label: "held until somebody approves it", since: iso(now - 5 * HOUR * 1000), next: "revoked, once nothing holds it", next_at: null, waiting: "somebody has to approve it", awaited: true, needs_approval: true, may_approve: true,
+      approvals: [{ act: "revoke", needed: asking ? 2 : 1, missing: 1, by: asking ? [{ name: "jon@security.example.org", at: iso(now - HOUR * 1000) }] : [], may_approve: true, why_not: null }] });
     else {
       const at = now + (c.agent === "diagnostic" ? 7 * HOUR : c.agent === "ingest" ? 2.2 * DAY : d * 4 * DAY + HOUR) * 1000;
-      ladders.set(c.key, { ...ladder, state: "notified", label: "told, waiting until the grace period ends", since: iso(at - 4 * DAY * 1000), next: "revoked", next_at: iso(at), waiting: null });
+      ladders.set(c.key, { ...ladder, state: "notified", label: "told, waiting until the grace period ends", since: iso(at - 4 * DAY * 1000), next: "revoked", next_at: iso(at), waiting: null, moved: c.agent === "ingest" ? "from Saturday 03:00 to Monday 09:00: business hours of the policy" : null });
     }
     void i;
   });
 
+  // What was done: the first still works for a while, the last was asked back and given.
+  const done = list.slice(40, 46).map((c, i) => {
+    const proven = `Vault answers 403 to a look-up of it; audit.log:${70210 + i}`, at = iso(now - (i * 5 + 2) * HOUR * 1000);
+    const ladder = { id: `ld-${hash(c.key).slice(0, 12)}`, ...still, state: "revoked", label: i === 0 ? "revoked, and still works for a while where nobody asks the issuer" : i === 5 ? "given back: mara@records.example.org asked for it" : i % 2 ? "revoked and verified" : "revoked and verified, a narrower one was issued", since: at, next: null, next_at: null, waiting: null,
+      revoked_at: at, exposed_until: i === 0 ? iso(now + 5 * HOUR * 1000) : null, may_restore: i < 4, why_not_restore: i === 4 ? "jon@security.example.org has asked for it already." : null,
+      reissue: i === 2 ? { policy: `rightsized-${c.agent ?? "x"}`, granted_before: c.permissions ?? 40, granted_after: c.used ?? 3, done: true, undone: false, undoing: false } : null, may_roll_back: i === 2,
+      approvals: i === 4 ? [{ act: "restore", needed: 1, missing: 1, by: [], may_approve: true, why_not: null }] : [],
+      restoration: i === 5 ? { asked_by: "mara@records.example.org", reason: "The quarterly export stands still, INC-204.", asked_at: at, approved_by: ["jon@security.example.org"], refused: null, done_at: iso(now - HOUR * 1000) } : i === 4 ? { asked_by: "jon@security.example.org", reason: hostile[0], asked_at: at, approved_by: [], refused: null, done_at: null } : null };
+    ladders.set(c.key, ladder);
+    return { credential: c.key, agent: c.agent, owner: c.owner, at, label: ladder.label, proof: proven, reissued: i % 2 ? null : `vault/prod/token/hmac-sha256:${hash(String(i)).slice(0, 40)}`, granted_before: c.permissions, granted_after: i % 2 ? null : c.used, ladder };
+  });
   const summary = (c) => ({
     key: c.key, type: c.type, source: c.source, instance: c.instance, state: c.state, agent: c.agent, owner: c.owner,
     owner_evidence: c.owner ? `The catalog says that agent ${c.agent} is ${c.owner}'s.` : "No catalog entry, no label and no register names an owner.",
@@ -95,7 +108,7 @@ export function world(f) {
       return {
         ...summary(c), parent: c === child ? credentialOf("diagnostic") : null, children: isParent ? [child.key] : [], children_total: isParent ? 1 : 0, policies: [c.agent ?? "default", "default"], labels: { mount: "auth/approle/", role: c.agent ?? "" },
         ladder_steps: ladder ? [
-          { at: ladder.since, state: "noticed", label: "violation noticed", reason: c.violations[0].title, proof: null, error: null, told: [] },
+          { at: ladder.since, state: "noticed", label: "violation noticed", reason: c.violations[0]?.title ?? "", proof: null, error: null, told: [] },
           ...(c.owner ? [{ at: iso(Date.parse(ladder.since) + 9000), state: "told", label: "owner told", reason: "the policy asks for it", proof: "message accepted by the owners' channel", error: null, told: [c.owner] }] : []),
           { at: iso(Date.parse(ladder.since) + 12000), state: ladder.state, label: ladder.label, reason: ladder.waiting ? `waiting for ${ladder.waiting}` : "grace period of 4 days", proof: null, error: null, told: [] },
         ] : [],
@@ -120,6 +133,26 @@ export function world(f) {
       const c = need(q);
       return { known: c.scopeKnown, why_unknown: c.scopeKnown ? null : "Its policies could not be read: the collector has no permission for sys/policies.", truncated: (c.permissions ?? 0) > 260, permissions: permissions(c), denied: Array.from({ length: c.attempts }, (_, i) => ({ permission: `${["write", "delete", "sudo"][i % 3]} sys/${["policies/acl", "auth", "mounts", "raw"][i % 4]}/${i}`, times: 1 + (i % 6), last_at: iso(now - i * 41 * MIN * 1000) })) };
     },
+    "/v1/compromise": (q) => leak(need(q), q.get("after")),
+    "/v1/rightsize": (q) => {
+      const c = need(q), days = Number(q.get("days")) || 30;
+      const ps = permissions(c).filter((p) => p.used).map((p) => ({ permission: p.level === "list" ? "list" : "read", resource: p.permission.split(" ")[1], count: p.uses, last_at: p.last_used_at }));
+      const base = { name: c.key, credentials: [c.key], observed_from: iso(now - days * DAY * 1000), observed_until: iso(now), gaps: c.agent === "diagnostic" ? ["the log of vault/prod was silent for 2h10m from 2026-11-14T03:00:00Z"] : [], granted: c.permissions, used: ps.length, uses: ps, replay_days: days, replayed: 0, would_have_refused: [], proposal: null, artifact: null, refused: null, proposed: 0 };
+      if (c.permissions === null) return { ...base, refused: "what it is granted is not known: its policies could not be read" };
+      if (!ps.length) return { ...base, refused: `no use was seen within ${days} days, so no scope is justified: end the credential, or look for a longer time (--days)` };
+      return { ...base, proposed: ps.length, replayed: c.uses, proposal: { system: c.source, rules: ps.map((p) => ({ resource: p.resource, capabilities: [p.permission] })), unjustified: [] }, would_have_refused: c.agent === "ingest" ? [{ permission: "update", resource: "secret/data/ingest/2025", count: 3, last_at: iso(now - 9 * DAY * 1000) }, { permission: "read", resource: hostile[0], count: 1, last_at: iso(now - 11 * DAY * 1000) }] : [],
+        artifact: { kind: "vault-policy", text: ps.map((p) => `path "${p.resource}" { capabilities = ["${p.permission}"] }`).join("\n") + "\n", apply: `vault policy write rightsized-${(c.agent ?? "x").replaceAll(/[^\w-]/g, "-")} FILE`, loses: "" } };
+    },
+    "/v1/plan": () => ({
+      at: iso(Date.now()), mode: status.mode, kill_switch: status.killed ? "demo" : "", frozen: "", budget: "20/h 5%", others: 0,
+      ladders: enforced.filter((c) => ladders.has(c.key)).slice(0, 40).map((c, i) => {
+        const l = ladders.get(c.key);
+        return { credential: c.key, agent: c.agent ?? "", owner: c.owner ?? "", ladder: l.id, state: l.state, target: `${c.source}/${c.instance}`, act: l.next_at || l.needs_approval ? "revoke" : "nothing: its owner is not told yet", at: l.next_at ?? (l.needs_approval ? iso(now - HOUR * 1000) : null), moved: l.moved ?? "", sighting: i % 9 === 4 ? "unknown: the issuer does not answer within 30s" : "alive",
+          collateral: c.agent === "diagnostic" ? { count: 3, others: 2, children: 1, first: ["vault/prod/lease/database/creds/reader/8fQ lease of a database", `vault/prod/token/${hostile[0]}`], unknown: "" } : i % 9 === 4 ? { count: 0, others: 0, children: 0, first: [], unknown: "the issuer does not answer" } : { count: 0, others: 0, children: 0, first: [], unknown: "" },
+          refused: [...(status.killed ? [{ guard: "kill_switch", reason: "switched on by demo", text: "everything is stopped by the kill switch (demo switched it on)" }] : []), ...(l.needs_approval && l.approvals[0].missing ? [{ guard: "approval", reason: "waiting", text: "somebody has to approve it" }] : []), ...(c.owner ? [] : [{ guard: "told", reason: "the owner could not be told", text: "its owner could not be told" }]), ...(c.agent === "diagnostic" ? [{ guard: "collateral", reason: "it hits 2 others besides its children, 0 are allowed", text: "it would hit others too (it hits 2 others besides its children, 0 are allowed)" }] : [])],
+          budget_left: 14, given_back: c.used ? `policy rightsized-${c.agent} with ${c.used} permissions, before ${c.permissions}` : "", exposed_until: null, standing: l };
+      }),
+    }),
     "/v1/credential/limits": (q) => judged(need(q)),
     "/v1/identities": (q) => page(identities.filter((i) => (!q.get("status") || i.status === q.get("status")) && (!q.get("q") || i.name.toLowerCase().includes(q.get("q").toLowerCase()))), q),
     "/v1/identity": (q) => {
@@ -147,7 +180,8 @@ export function world(f) {
         mode: status.mode, killed: status.killed, killed_by: status.killed_by, killed_why: status.killed_why, budget: { limit: 20, used: 6, window_seconds: 3600 },
         coming: some.map((c) => ({ credential: c.key, agent: c.agent, owner: c.owner, at: ladders.get(c.key).next_at, collateral: c.agent === "diagnostic" ? 1 : 0, policies: c.violations.map((v) => v.policy) })).sort((a, b) => a.at.localeCompare(b.at)),
         running: enforced.filter((c) => ladders.has(c.key)).sort((a, b) => Number(ladders.get(b.key).needs_approval) - Number(ladders.get(a.key).needs_approval)).slice(0, 60).map((c) => ({ credential: c.key, agent: c.agent, owner: c.owner, ladder: ladders.get(c.key), policies: c.violations.map((v) => v.policy) })),
-        done: list.slice(40, 46).map((c, i) => ({ credential: c.key, agent: c.agent, owner: c.owner, at: iso(now - (i * 5 + 2) * HOUR * 1000), label: "revoked and verified", proof: `Vault answers 403 to a look-up of it; audit.log:${70210 + i}`, reissued: i % 2 ? null : `vault/prod/token/hmac-sha256:${hash(String(i)).slice(0, 40)}`, granted_before: c.permissions, granted_after: i % 2 ? null : c.used })),
+        done: done.filter((d) => !d.ladder.restoration?.done_at),
+        given_back: done.filter((d) => d.ladder.restoration).map(({ credential, agent, owner, ladder }) => ({ credential, agent, owner, ladder })),
         approvals: exceptions.filter((e) => e.state === "waiting").map(exceptionFor),
       };
     },
@@ -182,6 +216,23 @@ export function world(f) {
     },
   };
 
+  // What a leak leads to: the more it may do, the further.
+  const leak = (c, after) => {
+    const start = { key: c.key, kind: "credential", name: c.key.slice(0, 60), partly: c.scopeKnown ? null : "its policies could not be read" };
+    const place = (key, kind, name) => ({ key, kind, name, partly: null });
+    const deploy = place("vault/prod/approle/deploy", "vault_role", "auth/approle/role/deploy"), build = place("vault/prod/entity/build", "principal", `builder of ${hostile[0]}`);
+    const aws = place("arn:aws:iam::123456789012:role/backup", "role", "arn:aws:iam::123456789012:role/backup"), all = place("vault/prod/everything", "everything", "everything in vault/prod");
+    const prod = place("sensitive/prod", "sensitive", "Production database"), bucket = place("sensitive/customers", "sensitive", "Customers' files");
+    const step = (from, to, certainty, does, rule = "", evidence = "", stays = false) => ({ from, to, certainty, does, rule, evidence, sources: [], stays });
+    const a = step(start, deploy, "proven", "make itself a secret id of auth/approle/role/deploy and log in", "vault-approle-secret-id", "audit.log:70211, 3 Nov 2026", true);
+    const b = step(deploy, prod, "allowed", "read secret/data/prod/*"), d = step(deploy, aws, "allowed", "take credentials of aws/creds/backup", "vault-aws-creds"), e = step(aws, bucket, "suggested", "read s3://customers/*", "", "a condition of the role's policy could not be judged");
+    const f = step(start, build, "suggested", "log in as the builder by its role", "vault-token-role");
+    const ways = [{ to: prod, certainty: "allowed", steps: [a, b], stays: true }, { to: bucket, certainty: "suggested", steps: [a, d, e], stays: true }, { to: all, certainty: "suggested", steps: [f, step(build, all, "suggested", "write policies, and so give itself everything", "vault-policy-write", "", true)], stays: true }, { to: deploy, certainty: "proven", steps: [a], stays: true }, { to: aws, certainty: "allowed", steps: [a, d], stays: true }, { to: build, certainty: "suggested", steps: [f], stays: false }];
+    const broad = (c.permissions ?? 0) > 20, hours = c.never || c.expires === null ? null : Math.max(0, (c.expires - now) / 3600e3);
+    const left = { start, paths: after === "revoke" || !broad ? [] : [{ to: build, certainty: "suggested", steps: [f], stays: false }] };
+    const refused = after === "rightsize" && c.permissions === null ? "no narrower scope can be proposed: its policies could not be read" : null;
+    return { at: iso(now), leaks: [{ credential: c.key, principal: c.agent ?? "", state: c.state, until: iso(c.never ? null : c.expires), never_expires: c.never, hours, before: { start, paths: broad ? ways : [] }, after: !after || refused ? null : left, after_what: after ?? "", after_hours: after === "revoke" ? 0 : hours, refused, granted: c.permissions, left: after === "revoke" ? 0 : c.used }], known: { sensitive: 2, principals: 131, rules: 61 } };
+  };
   const policyOf = (p) => {
     const violators = list.filter((c) => c.violations.some((v) => v.policy === p.id)).length;
     return { id: p.id, title: p.title, rationale: p.rationale, severity: p.severity, mode: p.mode, grace_seconds: p.grace, metrics: p.metrics.map(([name, source, condition, threshold, unit]) => ({ name, source, condition, threshold, unit })), violators, trend: Array.from({ length: 30 }, (_, i) => ({ at: iso(now - (29 - i) * DAY * 1000), violators: Math.round(violators * (1.5 - i / 58 + 0.12 * (dice(p.id + i) - 0.5))) })), match: p.match ?? "any", revision: hash("policies").slice(0, 12) };
@@ -269,15 +320,26 @@ export function world(f) {
   const identities = [...new Map(list.filter((c) => c.agent).map((c) => [c.agent, c])).values()].map((c, i) => ({ name: `agent/${c.agent}`, names: [`agent/${c.agent}`, `vault/prod/entity/${hash(c.agent).slice(0, 12)}`, ...(i % 3 ? [] : [`spiffe/example.org/ns/agents/sa/${c.agent}`])], agents: [c.agent], owners: c.owner ? [c.owner] : [], systems: c.owner ? ["deployments"] : [], status: i === 11 ? "conflict" : c.owner ? "owned" : "unowned", credentials: held.get(c.agent) }));
 
   const reason = (b) => { if (!b.reason || b.reason.trim().length < 3) throw fault(422, "A reason is missing", "Say in a few words why; it is kept in the audit log."); };
+  const ladder = (id) => [...ladders.values()].find((x) => x.id === id) ?? (() => { throw fault(404, "There is no such ladder", "It may be over by now."); })();
   const post = [
     [/^\/v1\/enforcement\/kill$/, (b) => { reason(b); Object.assign(status, b.on ? { killed: true, killed_by: "demo", killed_why: b.reason, killed_at: iso(Date.now()) } : { killed: false, killed_by: null, killed_why: null, killed_at: null }); return get["/v1/status"](); }, "control"],
     [/^\/v1\/enforcement\/mode$/, (b) => { reason(b); status.mode = b.mode; return get["/v1/status"](); }, "control"],
     [/^\/v1\/enforcement\/approve$/, (b) => {
       reason(b);
-      const l = [...ladders.values()].find((x) => x.id === b.ladder) ?? (() => { throw fault(404, "There is no such ladder", "It may be over by now."); })();
-      if (l.approved_by) throw fault(422, "It is approved already", "");
-      return Object.assign(l, { approved_by: "demo", may_approve: false, why_not: "It is approved already.", label: "being revoked", waiting: null });
+      const l = ladder(b.ladder), a = l.approvals.find((x) => x.act === (b.act ?? "revoke")) ?? (() => { throw fault(422, "Its policy asks for no approval of this", ""); })();
+      if (!a.may_approve) throw fault(403, a.why_not, "");
+      a.by.push({ name: "demo", at: iso(Date.now()) });
+      a.missing = Math.max(0, a.missing - 1);
+      Object.assign(a, { may_approve: false, why_not: a.missing ? "You have approved it: one more person has to." : "It is approved already." });
+      if (a.act === "revoke" && !a.missing) Object.assign(l, { approved_by: a.by.map((x) => x.name).join(", "), may_approve: false, awaited: false, label: "being revoked", waiting: null });
+      return l;
     }, "ladders"],
+    [/^\/v1\/enforcement\/restore$/, (b) => {
+      reason(b);
+      return Object.assign(ladder(b.ladder), { may_restore: false, why_not_restore: "demo has asked for it already.", restoration: { asked_by: "demo", reason: b.reason, asked_at: iso(Date.now()), approved_by: [], refused: null, done_at: null } });
+    }, "ladders"],
+    [/^\/v1\/enforcement\/rollback$/, (b) => { reason(b); const l = ladder(b.ladder); l.reissue.undoing = true; l.may_roll_back = false; return l; }, "ladders"],
+    [/^\/v1\/enforcement\/resume$/, (b) => { reason(b); return get["/v1/status"](); }, "control"],
     [/^\/v1\/exceptions$/, (b) => {
       if (!b.policy || !b.reason || !b.until) throw fault(422, "Something is missing", "An exception needs a policy, a reason and an end.");
       const e = { id: `ex-${1000 + exceptions.length}`, credential: b.credential ?? null, identity: b.identity ?? null, policy: b.policy, reason: b.reason, ticket: b.ticket ?? "", until: b.until, requested_by: "demo", requested_at: iso(Date.now()), approved_by: null, approved_at: null, revoked_by: null, revoked_at: null, state: "waiting" };

@@ -34,7 +34,7 @@ export interface Measures {
 }
 export interface Violation {
   policy: string; metric: string; value: string; threshold: string; condition: string; severity: Severity;
-  hint: string; evidence: string; deviation: number | null; title: string;   // title: one plain sentence: "It lives for 90d; at most 1h is allowed."
+  hint: string; evidence: string; deviation: number | null; title: string;   // title: one plain sentence: "It lives for 90 days; the policy allows 1 hour at most."
 }
 export interface Credential extends Measures {
   key: string; type: string; source: string; instance: string; state: State;
@@ -82,8 +82,18 @@ export interface Proposal { granted: number; proposed: number; artefact: string;
 
 export interface LadderState {
   id: string; state: string; label: string; since: Time; next: string | null; next_at: Time | null; waiting: string | null; mode: string;
-  needs_approval: boolean; approved_by: string | null; may_approve: boolean; why_not: string | null;   // the last two for who asks
+  awaited: boolean;                                                  // a person's word is all that is missing
+  needs_approval: boolean; approved_by: string | null; may_approve: boolean; why_not: string | null;   // of the revocation; approved_by once enough have; the last two for who asks
+  approvals: ActApprovals[];                                         // of each act that asks for any
+  revoked_at: Time | null; exposed_until: Time | null;               // exposed: revoked, and works until then where nobody asks the issuer
+  moved: string | null;                                              // why the revocation comes later than the grace period ends
+  collateral: { count: number; others: number; first: string[]; unknown: string | null } | null;
+  reissue: { policy: string; granted_before: number; granted_after: number; done: boolean; undone: boolean; undoing: boolean } | null;
+  restoration: { asked_by: string; reason: string; asked_at: Time | null; approved_by: string[]; refused: string | null; done_at: Time | null } | null;
+  may_restore: boolean; why_not_restore: string | null; may_roll_back: boolean;   // for who asks
 }
+export type Act = "revoke" | "narrow" | "finish" | "restore";
+export interface ActApprovals { act: Act; needed: number; missing: number; by: { name: string; at: Time }[]; may_approve: boolean; why_not: string | null }   // needed: different people; the last two for who asks
 // label is the state in words: "told, waiting until …", "held: nobody is known who could be told", "revoked and verified"
 export interface LadderStep { at: Time; state: string; label: string; reason: string; proof: string | null; error: string | null; told: string[] }
 
@@ -112,12 +122,43 @@ export interface Enforcement {
   budget: { limit: number; used: number; window_seconds: number } | null;
   coming: { credential: string; agent: string | null; owner: string | null; at: Time; collateral: number; policies: string[] }[];  // calendar, soonest first
   running: { credential: string; agent: string | null; owner: string | null; ladder: LadderState; policies: string[] }[];
-  done: { credential: string; agent: string | null; owner: string | null; at: Time; label: string; proof: string; reissued: string | null; granted_before: number | null; granted_after: number | null }[];
+  done: { credential: string; agent: string | null; owner: string | null; at: Time; label: string; proof: string; reissued: string | null; granted_before: number | null; granted_after: number | null; ladder: LadderState }[];
+  given_back: { credential: string; agent: string | null; owner: string | null; ladder: LadderState }[];   // what somebody asked to have back, newest first
   approvals: Exception[];                                            // waiting for somebody
 }
 // POST /v1/enforcement/kill {on: boolean, reason: string} → Status (works while ClickHouse is away). Roles security, admin.
-// POST /v1/enforcement/approve {ladder: string, reason: string} → LadderState: lets a revocation pass whose policy asks for a person's word. Roles approver, security; not who answers for it.
+// POST /v1/enforcement/approve {ladder, act?: Act, reason} → LadderState: one person's word for an act, default revoke. Roles approver, security; not who answers for it, not twice, not for one's own wish.
+// POST /v1/enforcement/restore {ladder, reason} → LadderState: asks for what was taken. POST /v1/enforcement/rollback {ladder, reason} → LadderState: for the scope that a re-issue replaced. Roles approver, security.
+// POST /v1/enforcement/resume {reason} → Status: what was revoked until now counts in no budget any more. Role security.
 // POST /v1/enforcement/mode {mode: string, reason: string} → Status. Role admin.
+
+// GET /v1/plan → Plan: what the enforcer would do. Who is but an owner is shown theirs; others counts the rest.
+export interface Plan { at: Time; mode: string; kill_switch: string; frozen: string; budget: string; ladders: PlannedStep[]; others: number }
+export interface PlannedStep {
+  credential: string; agent: string; owner: string; ladder: string; state: string; target: string; act: string; at: Time | null; moved: string; sighting: string;
+  collateral: { count: number; others: number; first: string[]; children: number; unknown: string } | null;
+  refused: { guard: string; reason: string; text: string }[]; budget_left: number; given_back: string; exposed_until: Time | null; standing: LadderState | null;
+}
+
+// GET /v1/compromise?key=&after=rightsize|revoke → Compromise: what could be done with it in the wrong hands. Owners ask of theirs alone.
+export interface Compromise { at: Time; leaks: Leak[]; known: { sensitive: number; principals: number; rules: number } }
+export interface Leak {
+  credential: string; principal: string; state: string; until: Time | null; never_expires: boolean; hours: number | null; before: Reached; after: Reached | null;
+  after_what: string; after_hours: number | null; refused: string | null; granted: number | null; left: number | null;   // refused: why there is no after
+}
+export type Certainty = "proven" | "allowed" | "suggested";
+export interface Reached { start: Place; paths: Way[] }
+export interface Place { key: string; kind: string; name: string; partly: string | null }
+export interface Way { to: Place; certainty: Certainty; steps: WayPoint[]; stays: boolean }   // stays: something on it outlives the credential
+export interface WayPoint { from: Place; to: Place; certainty: Certainty; rule: string; does: string; evidence: string; sources: string[]; stays: boolean }   // "it can " + does
+
+// GET /v1/rightsize?key=&days=30&replay=30 → Rightsize: which scope its use justifies, and what that would have refused
+export interface Rightsize {
+  name: string; credentials: string[]; observed_from: Time; observed_until: Time; gaps: string[]; granted: number | null; used: number; proposed: number; uses: PermissionUse[];
+  proposal: { system: string; rules: { resource: string; capabilities: string[] }[]; unjustified: PermissionUse[] } | null;
+  replay_days: number; replayed: number; would_have_refused: PermissionUse[]; artifact: { kind: string; text: string; apply: string; loses: string } | null; refused: string | null;
+}
+export interface PermissionUse { permission: string; resource: string; count: number; last_at: Time }
 
 export interface Exception {
   id: string; credential: string | null; identity: string | null; policy: string; reason: string; ticket: string;

@@ -113,9 +113,7 @@ async function walk() {
   await see(sid, "[aria-label='Why it stands out']", "over-broad-agent-token");
   await see(sid, "[aria-label='What happens next']", "Everything is stopped by the kill switch");
   await sound(sid);
-  // What it used lately says what a narrower one would hold; an agent that had no time to work gets none.
-  for (const tab of ["What it can do", "Whose it is", "A narrower one"]) {
-    if (tab === "A narrower one" && !(await sid.getByRole("tab", { name: tab }).count())) continue;
+  for (const tab of ["What it can do", "Whose it is", "If it leaked", "Right size"]) {
     await sid.getByRole("tab", { name: tab }).click();
     await sound(sid);
   }

@@ -12,6 +12,8 @@ const all = {
   fleet: "/fleet", space: "/fleet?view=space", grouped: "/fleet?group=owner&rows=small", duties: "/duties", credential: `/credential?key=${key("diagnostic")}`, "hostile credential": `/credential?key=${hostileKey}`,
   identities: "/identities", identity: `/identity?name=${encodeURIComponent("agent/diagnostic")}`, enforcement: "/enforcement", exceptions: "/exceptions", policies: "/policies", policy: "/policy?id=long-lived-agent-token",
   "policy moved": "/policy?id=over-broad-agent-token&tab=whatif&threshold=20", approvals: "/enforcement?tab=approvals", sources: "/sources", audit: "/audit",
+  "if it leaked": `/credential?key=${key("diagnostic")}&tab=leak`, "if it leaked and were revoked": `/credential?key=${key("diagnostic")}&tab=leak&after=revoke`, "right size": `/credential?key=${key("ingest")}&tab=rightsize`,
+  plan: "/enforcement?tab=plan", "broken glass": "/enforcement?tab=back", "done": "/enforcement?tab=done",
 };
 let failed = 0;
 const words = process.argv.slice(2);
@@ -171,8 +173,57 @@ await test("a revocation that waits for a person's word is approved in two steps
   const asked = page.waitForRequest((r) => r.method() === "POST" && r.url().endsWith("/v1/enforcement/approve"));
   await item.getByRole("textbox").fill("Its owner agreed");
   await sure.click();
-  assert.match((await asked).postData(), /"ladder":"ld-[0-9a-f]+","reason":"Its owner agreed"/);
-  await page.waitForFunction(() => document.querySelectorAll(".asking li").length === 1);
+  assert.match((await asked).postData(), /"ladder":"ld-[0-9a-f]+","act":"revoke","reason":"Its owner agreed"/);
+  await page.waitForFunction(() => document.querySelectorAll(".asking > li").length === 2);
+});
+await test("what a leak leads to stands as a picture and in words, beside what would be left", async (page) => {
+  await open(page, `/credential?key=${key("diagnostic")}&tab=leak`);
+  await page.getByRole("img", { name: /Where it leads now/ }).waitFor();
+  assert.ok((await page.locator(".graph svg path.proven").count()) >= 1 && (await page.locator(".graph svg path.suggested").count()) >= 1, "certainty is drawn");
+  await page.locator(".leaked ol").getByText("make itself a secret id").first().waitFor();
+  assert.match(await page.getByRole("region", { name: "Before and after" }).innerText(), /Sensitive things within reach\s+2\s+0/);
+  await page.getByRole("button", { name: "revoked", exact: true }).focus();
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/after=revoke/);
+  await page.getByText("Nothing is left: nobody can use it.").waitFor();
+});
+await test("the right size shows what it would have refused, and is copied", async (page) => {
+  await open(page, `/credential?key=${key("ingest")}&tab=rightsize`);
+  await page.getByText(/it would have refused these/).waitFor();
+  await page.getByText("vault policy write rightsized-ingest FILE").waitFor();
+  await page.getByLabel("Judged by the use of the last").selectOption("7");
+  await page.waitForURL(/days=7/);
+  await page.getByRole("button", { name: "Copy", exact: true }).first().click();
+  await page.getByText(/^(Copied|Selected: press)/).first().waitFor();
+});
+await test("the plan names the guards that refuse, and what else is hit", async (page) => {
+  await open(page, "/enforcement?tab=plan");
+  const step = page.locator(".panel > li", { hasText: "diagnostic" }).first();
+  await step.getByText("it would hit others too").waitFor();
+  assert.match(await step.innerText(), /guard “collateral”/);
+  assert.match(await step.innerText(), /2 others, 1 made with it/);
+  await page.getByText(/Moved: from Saturday/).waitFor();
+});
+await test("the glass is broken with a reason, in two steps", async (page) => {
+  await open(page, "/enforcement?tab=back");
+  await page.getByText("Revoked, and still works until").waitFor();
+  const item = page.locator(".panel > li", { hasText: "still works until" });
+  await item.getByRole("button", { name: "Give it back…" }).click();
+  const sure = page.getByRole("button", { name: "Really give it back" });
+  assert.ok(await sure.isDisabled(), "without a reason nothing is given back");
+  await accessible(page);
+  const asked = page.waitForRequest((r) => r.method() === "POST" && r.url().endsWith("/v1/enforcement/restore"));
+  await page.getByLabel(/Why does it have to work again/).fill("Production stands still");
+  await sure.click();
+  assert.match((await asked).postData(), /"ladder":"ld-[0-9a-f]+","reason":"Production stands still"/);
+  await page.getByText("“Production stands still”").waitFor();
+});
+await test("a narrower one is rolled back from the credential's page", async (page) => {
+  await open(page, `/credential?key=${encodeURIComponent(server.fleet.list[42].key)}&tab=rightsize`);
+  await page.getByRole("button", { name: "Put the former scope back…" }).click();
+  await page.getByLabel(/Why is the narrower one too narrow/).fill("It refuses the report");
+  await page.getByRole("button", { name: "Really put it back" }).click();
+  await page.getByText("it is being put back").waitFor();
 });
 await test("moving a limit shows who would fall under it now and on the days before", async (page) => {
   await open(page, "/policy?id=long-lived-agent-token&tab=whatif");

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Credential, Measures } from "../../lib/types";
-import { allowed, awaited, fine, life, reach, shown } from "./words";
+import { allowed, fine, life, reach, shown } from "./words";
 
 const measures = (m: Partial<Measures>) => ({ scope_known: true, scope_permissions: 212, used_permissions: 3, ...m }) as Measures;
 
@@ -31,11 +31,4 @@ test("measured values are told in the units of policies", () => {
 
 test("what a policy has nothing to object to is told as it is", () => {
   expect(fine("unresolved_identity")).toBe("somebody answers for it");
-});
-
-test("that a person's word is missing is told once, and only where nothing else is missing", () => {
-  const ladder = { id: "l", state: "held", label: "", since: "", next: null, next_at: null, mode: "enforce", needs_approval: true, approved_by: null, may_approve: true, why_not: null };
-  expect(awaited({ ...ladder, waiting: "approval: waiting for somebody" })).toBe(true);
-  expect(awaited({ ...ladder, waiting: "approval: waiting; budget: 5 of 5" })).toBe(false);
-  expect(awaited({ ...ladder, waiting: null })).toBe(false);
 });

@@ -1,5 +1,5 @@
 // What a credential is and does, said in sentences for somebody who has never seen the product.
-import type { Credential, Event, LadderState, Measures, State, Unit, Violation } from "../../lib/types";
+import type { Credential, Event, Measures, State, Unit, Violation } from "../../lib/types";
 import { count, duration, percent } from "../../lib/format";
 
 const types: Record<string, string> = {
@@ -24,6 +24,7 @@ export function reach(m: Measures): string {
   if (!m.scope_known || m.scope_permissions === null) return "What it can do is unknown.";
   const granted = plural(m.scope_permissions, "thing");
   if (m.used_permissions === null) return `It can do ${granted}; which of them it has used is unknown.`;
+  if (m.used_permissions === 0 && m.uses > 0) return `It can do ${granted}. It is used, but no record tells which of them it was used for.`;
   if (m.used_permissions === 0) return `It can do ${granted} and has used none of them.`;
   if (m.used_permissions >= m.scope_permissions) return `It can do ${granted} and has used ${m.scope_permissions === 1 ? "it" : "all of them"}.`;
   return `It can do ${granted} and has used ${count(m.used_permissions)}.`;
@@ -51,9 +52,6 @@ export function refusals(m: Measures): string {
 
 /** A measured value as a person reads it. */
 export const shown = (unit: Unit, value: number): string => (unit === "seconds" ? duration(value) : unit === "share" || unit === "ratio" ? percent(value) : count(value));
-
-/** A person's word is all that is missing: said in words, the guard's own text tells no more. */
-export const awaited = (l: LadderState): boolean => l.needs_approval && /^approval:[^;]*$/.test(l.waiting ?? "");
 
 /** What is so or not so, and has no measure. */
 export const isFlag = (threshold: string): boolean => ["true", "false", "yes", "no"].includes(threshold);
