@@ -61,8 +61,8 @@ func Agents() []Agent {
 
 const itemsPerTree = 5
 
-// farOff is a time to live that no demo outlasts: more than a year of the scaled time.
-func farOff(day time.Duration) time.Duration { return 400 * day }
+// farOff is a time to live that nobody who looks at a demo outlasts: more than a year of the scaled time, and an hour at least.
+func farOff(day time.Duration) time.Duration { return max(400*day, time.Hour) }
 
 // agentSite is what Setup makes in Vault for an agent.
 type agentSite struct {

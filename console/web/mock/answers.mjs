@@ -168,7 +168,7 @@ export function world(f) {
       const who = q.get("owner") ? [q.get("owner")] : mine;
       const items = list.filter((c) => c.violations.length && who.includes(c.owner)).slice(0, 14).map((c) => {
         const l = ladders.get(c.key);
-        const broad = c.violations.some((v) => v.policy === "over-broad-agent-token");
+        const broad = c.violations[0].policy === "over-broad-agent-token";
         return { credential: c.key, agent: c.agent, owner: c.owner, severity: c.severity, title: broad ? "Far broader than what is used" : c.attempts >= 4 ? "Tries what it may not do" : "Serves for too long", why: c.violations[0].title, by: l?.next_at ?? null, what_happens: l?.next_at ? (c.agent === "diagnostic" ? "It is revoked then, and one credential made with it ends too." : "It is revoked then.") : "Nothing happens by itself.",
           action: broad ? { kind: "narrow", label: "Look at the narrower scope", command: null, href: `/credential?key=${encodeURIComponent(c.key)}` } : c.attempts >= 4 ? { kind: "look", label: "See what it tried", command: null, href: `/credential?key=${encodeURIComponent(c.key)}` } : { kind: "rotate", label: "Log in anew", command: `vault write auth/approle/login role_id=${(c.agent ?? "").replaceAll(/[^\w/-]/g, "")} secret_id=@secret`, href: null }, ladder: l ?? null };
       }).sort((a, b) => (a.by ?? "9").localeCompare(b.by ?? "9"));
@@ -192,7 +192,7 @@ export function world(f) {
     "/v1/audit": (q) => {
       const topics = ["leastwise.control", "leastwise.exceptions", "leastwise.enforcement"];
       const whats = ["Exception approved", "Exception asked for", "Ladder: owner told", "Ladder: revoked and verified", "Signed in", "Mode set to enforce"];
-      const all = Array.from({ length: 140 }, (_, i) => ({ topic: topics[i % 3], at: iso(now - i * 47 * MIN * 1000), who: i % 4 === 2 ? null : ["jon@security.example.org", "mara@records.example.org", "enforcer"][i % 3], what: whats[i % 6], key: list[i % 30].key, hash: hash(`a${i}`) })).filter((e) => !q.get("topic") || e.topic === q.get("topic"));
+      const all = Array.from({ length: 140 }, (_, i) => ({ topic: topics[[1, 1, 2, 2, 0, 0][i % 6]], at: iso(now - i * 47 * MIN * 1000), who: i % 4 === 2 ? null : ["jon@security.example.org", "mara@records.example.org", "enforcer"][i % 3], what: whats[i % 6], key: list[i % 30].key, hash: hash(`a${i}`) })).filter((e) => !q.get("topic") || e.topic === q.get("topic"));
       return { ...page(all, q), verified: topics.map((t, i) => ({ topic: t, entries: 3120 - i * 881, unbroken: true, broken_at: null, checked_at: iso(now - 5 * MIN * 1000) })) };
     },
     "/v1/fleet/use": (q) => {

@@ -212,7 +212,7 @@ async function walk() {
   for (const [path, shows] of Object.entries({
     "/fleet?group=owner": [".group", "platform-team"], "/fleet?view=space": ["main", "Space"], "/duties": ["h1", "My duties"], "/duties?owner=*": ["[data-duty]", "probing"],
     "/identities": ["main", "steady"], "/enforcement": ["h1", "Enforcement"], "/enforcement?tab=running": ["#list tr", "probing"], "/enforcement?tab=done": ["#list tr", "diagnostic"],
-    "/exceptions": ["article", "Ticket ARCH-118"], "/policies": ["main", "over-broad-agent-token"], "/policy?id=long-lived-agent-token": ["main", "credential_age"],
+    "/exceptions": ["article", "Ticket ARCH-118"], "/policies": ["main", "over-broad-agent-token"], "/policy?id=long-lived-agent-token": ["main", "age: more than"],
     "/sources": ["main", "vault"], "/audit": ["main", "unbroken"],
   })) {
     at = `${path} shows what it is for`;

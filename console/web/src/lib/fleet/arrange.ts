@@ -11,6 +11,7 @@ export const unknownName = "unknown";
 export function choose(f: Fleet, c: Choice): Uint32Array {
   const out = new Uint32Array(f.count);
   let n = 0;
+  if (!Object.values(c).some(Boolean)) return out.map((_, i) => i);
   const only: [Uint32Array, number][] = [];
   const past = c.policy ? f.names.policy.indexOf(c.policy) : -1;
   for (const d of ["owner", "source", "agent", "type"] as Dictionary[]) {
@@ -138,9 +139,9 @@ export function span(f: Fleet, chosen: Uint32Array): [number, number] {
   const day = 86_400_000;
   let these: Uint32Array = chosen.filter((i) => f.severity[i] > 0);
   if (these.length < 3) these = chosen;
-  const before = [...these].map((i) => f.now - f.issuedAt[i]).filter((x) => x > 0 && Number.isFinite(x)).sort((a, b) => a - b);
-  const after = [...these].map((i) => left(f, i)).filter((x) => x > 0 && Number.isFinite(x)).sort((a, b) => a - b);
-  const at = (list: number[], share: number, otherwise: number) => (list.length ? list[Math.min(list.length - 1, Math.floor(list.length * share))] : otherwise);
+  const before = Float64Array.from(these, (i) => f.now - f.issuedAt[i]).filter((x) => x > 0 && Number.isFinite(x)).sort();
+  const after = Float64Array.from(these, (i) => left(f, i)).filter((x) => x > 0 && Number.isFinite(x)).sort();
+  const at = (list: Float64Array, share: number, otherwise: number) => (list.length ? list[Math.min(list.length - 1, Math.floor(list.length * share))] : otherwise);
   const b = Math.max(60_000, at(before, 0.9, day));
   const a = Math.max(60_000, at(after, 0.95, day));
   // Neither side is pressed against the edge, however lopsided the fleet is.

@@ -1,9 +1,12 @@
 // The bars in one draw call. A bar's row, times and look are attributes that stay on the graphics card; what changes while one
-// scrolls or zooms are a few uniforms. Without a graphics card each instance costs some twenty microseconds, which is why
-// it is given what is in view and not the whole fleet.
+// scrolls or zooms are a few uniforms. Without a graphics card each instance costs some twenty microseconds, so that a bar is
+// two triangles whose six corners carry the same attributes, and which corner it is follows from its number.
 import { Layer, type LayerProps, type UpdateParameters } from "@deck.gl/core";
-import { Geometry, Model } from "@luma.gl/engine";
+import { Model } from "@luma.gl/engine";
 import type { ShaderModule } from "@luma.gl/shadertools";
+
+/** Corners of a bar: two triangles. */
+export const corners = 6;
 
 /** Bits of a bar's third look: what is not known of it. */
 export const noStart = 1, noEnd = 2, never = 4, noScope = 8, noUse = 16, attempted = 32;
@@ -37,22 +40,23 @@ const module_ = {
 const vs = `\
 #version 300 es
 #define SHADER_NAME lanes-vertex
-in vec3 positions;
-in vec2 instanceTimes;   // hours from now: begin, end
-in vec2 instanceRows;    // top of the row, its height (0: hidden)
-in vec4 instanceLooks;   // thickness in px, share filled, what is unknown (bits), 0
-in vec4 instanceColors;
+in vec2 times;    // hours from now: begin, end
+in vec2 rows;     // top of the row, its height (0: hidden)
+in vec3 looks;    // thickness in px, share filled, what is unknown (bits)
+in vec4 colors;
 out vec4 vColor;
 out vec2 vAt;            // px from the bar's left top
 flat out vec2 vSize;
 flat out vec3 vLook;     // filled, bits, px of now from the bar's left
 void main() {
-  float bits = instanceLooks.z;
-  float rowTop = instanceRows.x * lanes.rowScale - lanes.scrollTop;
-  float rowHeight = instanceRows.y * lanes.rowScale;
-  float thick = max(1.0, min(instanceLooks.x * min(1.0, lanes.rowScale), rowHeight));
-  float left = (instanceTimes.x - lanes.timeFrom) * lanes.perHour;
-  float right = (instanceTimes.y - lanes.timeFrom) * lanes.perHour;
+  int corner = gl_VertexID % ${corners};
+  vec2 unit = vec2(corner == 1 || corner == 3 || corner == 4 ? 1.0 : 0.0, corner == 2 || corner == 4 || corner == 5 ? 1.0 : 0.0);
+  float bits = looks.z;
+  float rowTop = rows.x * lanes.rowScale - lanes.scrollTop;
+  float rowHeight = rows.y * lanes.rowScale;
+  float thick = max(1.0, min(looks.x * min(1.0, lanes.rowScale), rowHeight));
+  float left = (times.x - lanes.timeFrom) * lanes.perHour;
+  float right = (times.y - lanes.timeFrom) * lanes.perHour;
   float nowX = -lanes.timeFrom * lanes.perHour;
   int b = int(bits + 0.5);
   if ((b & ${noStart}) != 0) left = right - 90.0;
@@ -61,16 +65,16 @@ void main() {
   if ((b & ${noStart}) != 0 && (b & ${never}) != 0) left = nowX - 90.0;
   if ((b & ${never}) != 0) right = lanes.width + 40.0;
   if (right - left < 3.0) { float mid = 0.5 * (left + right); left = mid - 1.5; right = mid + 1.5; }
-  bool away = instanceRows.y <= 0.0 || rowTop > lanes.height || rowTop + rowHeight < 0.0 || right < 0.0 || left > lanes.width;
+  bool away = rows.y <= 0.0 || rowTop > lanes.height || rowTop + rowHeight < 0.0 || right < 0.0 || left > lanes.width;
   // What lies far outside is cut, so that the pattern's coordinates stay exact.
   left = max(left, -60.0);
   right = min(right, lanes.width + 60.0);
   float top = rowTop + 0.5 * (rowHeight - thick);
   if (lanes.rowScale >= 0.99) top = floor(top + 0.5);
   vSize = vec2(right - left, thick);
-  vAt = positions.xy * vSize;
-  vLook = vec3(instanceLooks.y, bits, nowX - left);
-  vColor = instanceColors;
+  vAt = unit * vSize;
+  vLook = vec3(looks.y, bits, nowX - left);
+  vColor = colors;
   vec2 px = vec2(left, top) + vAt;
   gl_Position = away ? vec4(2.0, 2.0, 2.0, 1.0) : vec4(px.x / lanes.width * 2.0 - 1.0, 1.0 - px.y / lanes.height * 2.0, 0.0, 1.0);
 }
@@ -142,18 +146,18 @@ export class LanesLayer extends Layer<Required<Props>> {
     return super.getShaders({ vs, fs, modules: [module_] });
   }
   override initializeState() {
-    this.getAttributeManager()!.addInstanced({
-      instanceTimes: { size: 2, accessor: "getTimes" },
-      instanceRows: { size: 2, accessor: "getRows" },
-      instanceLooks: { size: 4, accessor: "getLooks" },
-      instanceColors: { size: 4, type: "unorm8", accessor: "getColors" },
+    this.getAttributeManager()!.add({
+      times: { size: 2, accessor: "getTimes" },
+      rows: { size: 2, accessor: "getRows" },
+      looks: { size: 3, accessor: "getLooks" },
+      colors: { size: 4, type: "unorm8", accessor: "getColors" },
     });
     this.state.model = new Model(this.context.device, {
       ...this.getShaders(),
       id: this.props.id,
       bufferLayout: this.getAttributeManager()!.getBufferLayouts(),
-      geometry: new Geometry({ topology: "triangle-strip", attributes: { positions: { size: 3, value: new Float32Array([0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 1, 0]) } } }),
-      isInstanced: true,
+      topology: "triangle-list",
+      isInstanced: false,
       parameters: { depthWriteEnabled: false, depthCompare: "always" },
     });
   }
@@ -168,6 +172,7 @@ export class LanesLayer extends Layer<Required<Props>> {
     model.shaderInputs.setProps({
       lanes: { ground: v.ground, signal: v.signal, width: v.width, height: v.height, timeFrom: v.from, perHour: v.perHour, scrollTop: v.scroll, rowScale: v.rowScale },
     });
+    model.setVertexCount((this.props.data as { length: number }).length);
     model.draw(this.context.renderPass);
   }
 }

@@ -2,16 +2,20 @@
 import { thickness, type Rows } from "../../../lib/fleet/arrange";
 import type { Fleet } from "../../../lib/fleet/feed";
 import type { Palette } from "../colors";
-import { attempted, never, noEnd, noScope, noStart, noUse } from "./LanesLayer";
+import { attempted, corners, never, noEnd, noScope, noStart, noUse } from "./LanesLayer";
 
-export interface Bars { times: Float32Array; looks: Float32Array; colors: Uint8ClampedArray }
+/** Where the bar of the row r stands: its top and its height. */
+type Place = (r: number) => [top: number, height: number];
 
-/** What does not depend on the order. Times are hours from now, which 32 bits hold to the second where it matters. */
-export function barData(f: Fleet, p: Palette): Bars {
-  const n = f.count;
-  const times = new Float32Array(n * 2), looks = new Float32Array(n * 4), colors = new Uint8ClampedArray(n * 4);
+/**
+ * The bars of some rows, each corner with its bar's attributes. Times are hours from now, which 32 bits hold to the second
+ * where it matters.
+ */
+function bars(f: Fleet, rows: Rows, p: Palette, n: number, rowOf: (k: number) => number, place: Place) {
+  const times = new Float32Array(n * corners * 2), places = new Float32Array(n * corners * 2), looks = new Float32Array(n * corners * 3), colors = new Uint8ClampedArray(n * corners * 4);
   const hour = 3_600_000;
-  for (let i = 0; i < n; i++) {
+  for (let k = 0; k < n; k++) {
+    const r = rowOf(k), i = rows.order[r];
     let bits = 0;
     const a = f.issuedAt[i], e = f.expiresAt[i], u = f.utilization[i];
     if (Number.isNaN(a)) bits |= noStart;
@@ -20,60 +24,38 @@ export function barData(f: Fleet, p: Palette): Bars {
     if (Number.isNaN(f.weight[i])) bits |= noScope;
     if (Number.isNaN(u)) bits |= noUse;
     if (f.attempts[i] > 0) bits |= attempted;
-    times[i * 2] = Number.isNaN(a) ? 0 : (a - f.now) / hour;
-    times[i * 2 + 1] = Number.isFinite(e) ? (e - f.now) / hour : 0;
-    looks[i * 4] = thickness(f.weight[i]);
-    looks[i * 4 + 1] = Number.isNaN(u) ? 0 : u;
-    looks[i * 4 + 2] = bits;
-    const c = p.severity[f.severity[i]] ?? p.severity[0];
-    colors.set(c, i * 4);
-    colors[i * 4 + 3] = 255;
-  }
-  return { times, looks, colors };
-}
-
-/** The same in the order of the rows, so that a stretch of rows is a stretch of each array. */
-export interface RowBars extends Bars { places: Float32Array }
-
-export function rowBars(rows: Rows, bars: Bars): RowBars {
-  return gather(rows, bars, null);
-}
-
-function gather(rows: Rows, bars: Bars, these: ArrayLike<number> | null): RowBars {
-  const n = these ? these.length : rows.order.length;
-  const out = { times: new Float32Array(n * 2), looks: new Float32Array(n * 4), colors: new Uint8ClampedArray(n * 4), places: new Float32Array(n * 2) };
-  for (let k = 0; k < n; k++) {
-    const r = these ? these[k] : k;
-    const i = rows.order[r];
-    out.times[k * 2] = bars.times[i * 2];
-    out.times[k * 2 + 1] = bars.times[i * 2 + 1];
-    for (let c = 0; c < 4; c++) {
-      out.looks[k * 4 + c] = bars.looks[i * 4 + c];
-      out.colors[k * 4 + c] = bars.colors[i * 4 + c];
+    const begin = Number.isNaN(a) ? 0 : (a - f.now) / hour, end = Number.isFinite(e) ? (e - f.now) / hour : 0;
+    const thick = thickness(f.weight[i]), filled = Number.isNaN(u) ? 0 : u;
+    const [top, height] = place(r);
+    const [red, green, blue] = p.severity[f.severity[i]] ?? p.severity[0];
+    for (let c = k * corners; c < (k + 1) * corners; c++) {
+      times[c * 2] = begin;
+      times[c * 2 + 1] = end;
+      places[c * 2] = top;
+      places[c * 2 + 1] = height;
+      looks[c * 3] = thick;
+      looks[c * 3 + 1] = filled;
+      looks[c * 3 + 2] = bits;
+      colors[c * 4] = red;
+      colors[c * 4 + 1] = green;
+      colors[c * 4 + 2] = blue;
+      colors[c * 4 + 3] = 255;
     }
-    out.places[k * 2] = rows.y[r];
-    out.places[k * 2 + 1] = rows.h[r];
   }
-  return out;
+  return {
+    length: n * corners,
+    attributes: { getTimes: { value: times, size: 2 }, getLooks: { value: looks, size: 3 }, getColors: { value: colors, size: 4 }, getRows: { value: places, size: 2 } },
+  };
 }
-
-const asData = (length: number, b: RowBars) => ({
-  length,
-  attributes: { getTimes: { value: b.times, size: 2 }, getLooks: { value: b.looks, size: 4 }, getColors: { value: b.colors, size: 4 }, getRows: { value: b.places, size: 2 } },
-});
 
 /** What is drawn of rows first to last (exclusive): they alone go to the graphics card. */
-export function stretch(b: RowBars, first: number, last: number) {
-  return asData(last - first, {
-    times: b.times.subarray(first * 2, last * 2), looks: b.looks.subarray(first * 4, last * 4), colors: b.colors.subarray(first * 4, last * 4), places: b.places.subarray(first * 2, last * 2),
-  });
-}
+export const stretch = (f: Fleet, rows: Rows, p: Palette, first: number, last: number) => bars(f, rows, p, last - first, (k) => first + k, (r) => [rows.y[r], rows.h[r]]);
 
 /**
  * What is drawn when many rows fall on one line of the screen: of each line the one that began first, the one that ends last and,
  * on top, the worst. The others would lie under these.
  */
-export function condensed(f: Fleet, rows: Rows, bars: Bars, place: (y: number) => number) {
+export function condensed(f: Fleet, rows: Rows, p: Palette, place: (y: number) => number) {
   const picked: number[] = [];
   let line = -1, early = 0, late = 0, worst = 0;
   const flush = () => {
@@ -98,10 +80,5 @@ export function condensed(f: Fleet, rows: Rows, bars: Bars, place: (y: number) =
     if (f.severity[i] > f.severity[rows.order[worst]]) worst = r;
   }
   flush();
-  const out = gather(rows, bars, picked);
-  picked.forEach((r, k) => {
-    out.places[k * 2] = place(rows.y[r]);
-    out.places[k * 2 + 1] = Math.max(1, place(rows.y[r] + rows.h[r]) - out.places[k * 2]);
-  });
-  return asData(picked.length, out);
+  return bars(f, rows, p, picked.length, (k) => picked[k], (r) => [place(rows.y[r]), Math.max(1, place(rows.y[r] + rows.h[r]) - place(rows.y[r]))]);
 }

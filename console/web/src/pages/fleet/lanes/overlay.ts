@@ -1,8 +1,8 @@
-// What lies under and over the bars: grid, rows one is on, use in windows, attempts, the line of now.
+// The axis of time, and what lies over the bars: use in windows, attempts.
 import { thickness, type Rows } from "../../../lib/fleet/arrange";
 import type { Tick } from "../../../lib/fleet/axis";
 import type { Fleet } from "../../../lib/fleet/feed";
-import { css, type Palette, type Rgb } from "../colors";
+import { type Palette, type Rgb } from "../colors";
 import type { View } from "./LanesLayer";
 import type { UseInView } from "./use.svelte";
 
@@ -54,58 +54,17 @@ export function drawAxis(axis: HTMLCanvasElement, o: { width: number; from: numb
   }
 }
 
-export function drawGround(
-  under: HTMLCanvasElement,
-  o: { rows: Rows; view: View; size: Size; from: number; to: number; colors: Palette; current: number; hovered: number; selected: Uint8Array | null; ticks: Tick[] },
-) {
-  const { rows, view, size, colors } = o;
-  const g = fit(under, size.width, size.height);
-  if (!g) return;
-  const x = (t: number) => ((t - o.from) / (o.to - o.from)) * view.width;
-  const stripe = (row: number, color: string) => {
-    g.fillStyle = color;
-    g.fillRect(0, rows.y[row] * view.rowScale - view.scroll, size.width, Math.max(1, rows.h[row] * view.rowScale));
-  };
-  if (o.selected && view.rowScale > 0.3) {
-    const first = rows.order.length ? visible(rows, view, size.height) : [0, -1];
-    for (let row = first[0]; row <= first[1]; row++) if (o.selected[rows.order[row]]) stripe(row, css("--accent-soft"));
-  }
-  if (o.hovered >= 0 && o.hovered < rows.order.length) stripe(o.hovered, css("--panel"));
-  if (o.current >= 0 && o.current < rows.order.length) stripe(o.current, css("--accent-soft"));
-
-  g.strokeStyle = colors.line;
-  g.lineWidth = 1;
-  g.beginPath();
-  for (const at of [0, ...o.ticks.map((t) => x(t.at))]) {
-    g.moveTo(size.labels + Math.round(at) + 0.5, 0);
-    g.lineTo(size.labels + Math.round(at) + 0.5, size.height);
-  }
-  g.stroke();
-}
-
-export function visible(rows: Rows, view: View, height: number): [number, number] {
-  let low = 0, high = rows.y.length - 1;
-  const top = view.scroll / view.rowScale, bottom = (view.scroll + height) / view.rowScale;
-  while (low < high) {
-    const mid = (low + high + 1) >> 1;
-    if (rows.y[mid] <= top) low = mid;
-    else high = mid - 1;
-  }
-  const first = low;
-  while (low < rows.y.length - 1 && rows.y[low + 1] < bottom) low++;
-  return [first, low];
-}
-
+/** Whether there was anything to draw. */
 export function drawUse(
   over: HTMLCanvasElement,
   o: {
     fleet: Fleet; rows: Rows; view: View; size: Size; colors: Palette; use: UseInView | null; firstRow: number; lastRow: number;
-    drag: { x0: number; y0: number; x1: number; y1: number; select: boolean } | null;
   },
-) {
+): boolean {
   const { fleet: f, rows, view, size, colors, use } = o;
   const g = fit(over, view.width, size.height);
-  if (!g) return;
+  let drawn = false;
+  if (!g) return drawn;
   const hour = 3_600_000;
   const x = (t: number) => ((t - f.now) / hour - view.from) * view.perHour;
   const nowX = x(f.now);
@@ -115,6 +74,7 @@ export function drawUse(
       const i = rows.order[row];
       const buckets = use.of(i);
       if (!buckets) continue;
+      drawn = true;
       const issued = f.issuedAt[i], expires = f.expiresAt[i];
       const left = Math.max(Number.isNaN(issued) ? nowX - 90 : x(issued), -2);
       const right = Math.min(nowX, Number.isFinite(expires) ? x(expires) : nowX);
@@ -157,20 +117,5 @@ export function drawUse(
       }
     }
   }
-  if (nowX >= 0 && nowX <= view.width) {
-    g.fillStyle = colors.text;
-    g.fillRect(Math.round(nowX) - 0.5, 0, 1.5, size.height);
-  }
-  if (o.drag) {
-    const d = o.drag;
-    const [x0, x1] = [Math.min(d.x0, d.x1), Math.max(d.x0, d.x1)];
-    const [y0, y1] = d.select ? [Math.min(d.y0, d.y1), Math.max(d.y0, d.y1)] : [0, size.height];
-    g.globalAlpha = 0.16;
-    g.fillStyle = colors.accent;
-    g.fillRect(x0, y0, x1 - x0, y1 - y0);
-    g.globalAlpha = 1;
-    g.strokeStyle = colors.accent;
-    g.lineWidth = 1.5;
-    g.strokeRect(x0, y0, x1 - x0, y1 - y0);
-  }
+  return drawn;
 }

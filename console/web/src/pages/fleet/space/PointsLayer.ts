@@ -1,5 +1,5 @@
 // A point a credential: points and not instances, which without a graphics card would each cost as much as a draw call. Its shape says whether it tried what it was not granted, so that colour is never alone in saying it.
-import { Layer, project32, type LayerProps } from "@deck.gl/core";
+import { Layer, project32, type LayerProps, type UpdateParameters } from "@deck.gl/core";
 import { Model } from "@luma.gl/engine";
 
 const vs = `\
@@ -38,10 +38,15 @@ void main() {
 }
 `;
 
-type Props = LayerProps & { data: unknown };
+type Props = LayerProps & {
+  data: unknown;
+  /** How many of the points are drawn, from the first. */
+  most: number;
+};
 
 export class PointsLayer extends Layer<Required<Props>> {
   static override layerName = "PointsLayer";
+  static override defaultProps = { most: { type: "number", value: Infinity } } as any;
   declare state: { model?: Model };
 
   override getShaders() {
@@ -61,8 +66,12 @@ export class PointsLayer extends Layer<Required<Props>> {
       isInstanced: false,
     });
   }
+  override updateState(params: UpdateParameters<this>) {
+    super.updateState(params);
+    if (params.props.most !== params.oldProps.most) this.setNeedsRedraw();
+  }
   override draw() {
-    this.state.model?.setVertexCount((this.props.data as { length: number }).length);
+    this.state.model?.setVertexCount(Math.min(this.props.most, (this.props.data as { length: number }).length));
     this.state.model?.draw(this.context.renderPass);
   }
 }
