@@ -39,6 +39,7 @@ type cli struct {
 	Restore    restoreCommand    `cmd:"" help:"Give back what a ladder took, now, with a reason."`
 	Rollback   rollbackCommand   `cmd:"" help:"Undo a re-issue: put back the policies that it replaced."`
 	Audit      auditCommand      `cmd:"" help:"Prove the audit log."`
+	Rotate     rotateCommand     `cmd:"" name:"spire-rotate" help:"Replace a SPIRE server's signing authority: the last resort, by two people."`
 	Demo       demoCommand       `cmd:"" help:"Watch the whole loop on a real Vault with a fleet of agents."`
 	Doctor     doctorCommand     `cmd:"" help:"Tell what the enforcer lacks at Vault, and print the Vault policy it needs."`
 	Bench      benchCommand      `cmd:"" help:"Measure what this machine reaches, figure by figure, against the budgets."`

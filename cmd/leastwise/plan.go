@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
 	"github.com/leastwise/leastwise/enforcer"
@@ -23,7 +24,9 @@ func (c *planCommand) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e, err := enforcer.New(cfg.Enforcer, enforcer.Deps{Env: env, Stream: engines.Stream, Channels: cfg.Channels})
+		history := &allinone.History{Store: engines.Store, Observation: cfg.Processor.Observation, Now: time.Now, Log: env.Log}
+		e, err := enforcer.New(cfg.Enforcer, enforcer.Deps{Env: env, Stream: engines.Stream, Channels: cfg.Channels,
+			AWS: history.AWS(), SPIREIssued: history.SPIREIssued})
 		if err != nil {
 			return fmt.Errorf("%w: %w", daemon.ErrConfig, err)
 		}

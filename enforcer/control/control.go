@@ -38,9 +38,12 @@ const (
 	Restore Class = "restore"
 	// Finish is the step of a revocation that can not be taken back.
 	Finish Class = "finish"
+	// Rotate replaces a SPIRE server's signing authority. No ladder does it: its
+	// approvals name the authority that ends in place of a ladder.
+	Rotate Class = "rotate"
 )
 
-// Classes are all of them.
+// Classes are those of a ladder's acts.
 var Classes = []Class{Revoke, Narrow, Restore, Finish}
 
 // Log is where settings are written. *stream.Client is one.
@@ -88,7 +91,7 @@ func Resume(ctx context.Context, log Log, who Who, now time.Time) error {
 // Approve is one person's yes to an act of a ladder. Each person's is a record
 // of its own: where a policy asks for two, two of them have to say it.
 func Approve(ctx context.Context, log Log, ladderID string, act Class, who Who, now time.Time) error {
-	if !slices.Contains(Classes, act) {
+	if !slices.Contains(Classes, act) && act != Rotate {
 		return fmt.Errorf("approve %q: %w: want one of %v", act, ErrInvalid, Classes)
 	}
 	if err := checkLadder(ladderID); err != nil {

@@ -102,3 +102,19 @@ func Gaps(ctx context.Context, conn *store.DB, source, instance string, since, n
 	}
 	return gaps, first.Err()
 }
+
+// PrincipalKey gives the key under which a source names a principal, such as an ARN; empty if no credential of it was seen.
+func PrincipalKey(ctx context.Context, conn *store.DB, source, name string) (key string, err error) {
+	rows, err := conn.Query(ctx, `SELECT principal FROM credentials FINAL WHERE source = ? AND endsWith(principal, concat('/', ?))
+		GROUP BY principal ORDER BY max(last_seen_at) DESC LIMIT 1`, source, name)
+	if err != nil {
+		return "", fmt.Errorf("find the principal %s: %w", name, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(&key); err != nil {
+			return "", fmt.Errorf("find the principal %s: %w", name, err)
+		}
+	}
+	return key, rows.Err()
+}

@@ -29,6 +29,7 @@ const (
 	PolicyOverBroad = "over-broad-agent-token"
 	PolicyLongLived = "long-lived-agent-token"
 	PolicyProbing   = "probing-agent"
+	PolicyLongKey   = "long-lived-access-key"
 )
 
 // The channels that policies and owners name, which the enforcer's configuration must have.

@@ -102,7 +102,7 @@ func TestPoliciesGoByTheirNamesAndNameKnownChannels(t *testing.T) {
 		}
 	}
 	slices.Sort(ids)
-	if want := []string{PolicyLongLived, PolicyOverBroad, PolicyProbing}; !slices.Equal(ids, want) {
+	if want := []string{PolicyLongKey, PolicyLongLived, PolicyOverBroad, PolicyProbing}; !slices.Equal(ids, want) {
 		t.Errorf("policies %v, want %v", ids, want)
 	}
 }
@@ -131,8 +131,8 @@ func TestDurationsAreTheDaysTheirCommentsSay(t *testing.T) {
 			t.Errorf("%s does not say that %s", entry.Name(), said)
 		}
 	}
-	if found != 7 {
-		t.Errorf("%d durations with their days, want 7", found)
+	if found != 10 {
+		t.Errorf("%d durations with their days, want 10", found)
 	}
 }
 

@@ -36,6 +36,8 @@ const (
 	EndExempted End = "exempted"
 	// EndEscalated: violated, but nobody is known who could be told; the credential lives.
 	EndEscalated End = "escalated"
+	// EndGivenBack: revoked, given back to somebody who had a reason, and then justified by an exception.
+	EndGivenBack End = "given_back"
 )
 
 // Agent is one of the fleet: what it does, told in a sentence, and where that is expected to lead.

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/leastwise/leastwise/simulator/agentlog"
 	"github.com/leastwise/leastwise/simulator/awstrail"
@@ -45,6 +46,10 @@ const (
 
 	node    = "spiffe://" + TrustDomain + "/node"
 	svidTTL = 60 // seconds; its half is when SPIRE's agent takes another
+
+	// Backup is a job that no agent is: it works with one access key, for ever.
+	Backup    = "backup"
+	BackupARN = "arn:aws:iam::" + awstrail.Account + ":user/" + Backup
 )
 
 // LeftOut is a source that does not run here.
@@ -57,6 +62,8 @@ type Sources struct {
 	// Moto is the endpoint of AWS and AWS the account in it; empty and nil if moto is left out.
 	Moto string
 	AWS  *awstrail.Site
+	// Key is that of the backup job; nil if moto is left out.
+	Key *awstrail.Key
 	// Issuer of tokens, and its registry.
 	Issuer *tokenissuer.Issuer
 	// OTLP is HOST:PORT at which the agent's log is to be received.
@@ -67,6 +74,9 @@ type Sources struct {
 	spire *spireserver.Server
 	agent *spireserver.Agent
 	moto  *motoserver.Server
+
+	backedUp atomic.Uint64 // writes of the backup job that AWS took
+	refused  atomic.Uint64 // and those that it refused
 
 	mu      sync.Mutex
 	current map[string]string // under mu; key of the credential that the agent holds, by source
@@ -137,7 +147,10 @@ func (s *Sources) startMoto(ctx context.Context, dir string, say func(string)) e
 		return fmt.Errorf("start moto: %w", err)
 	}
 	s.moto, s.Moto = server, server.Endpoint
-	s.AWS, err = awstrail.Setup(ctx, server.Endpoint, fleet.Steady, tokenissuer.Name, Subject)
+	if s.AWS, err = awstrail.Setup(ctx, server.Endpoint, fleet.Steady, tokenissuer.Name, Subject); err != nil {
+		return err
+	}
+	s.Key, err = s.AWS.MakeKey(ctx, Backup)
 	return err
 }
 
@@ -170,6 +183,17 @@ func (s *Sources) Current() map[string]string {
 	}
 	return out
 }
+
+// KeyID is the key of the backup job's credential; empty if there is none.
+func (s *Sources) KeyID() string {
+	if s.Key == nil {
+		return ""
+	}
+	return "cloudtrail/default/access_key/" + s.Key.ID
+}
+
+// BackedUp counts what the backup job wrote, and what it was refused.
+func (s *Sources) BackedUp() (written, refused uint64) { return s.backedUp.Load(), s.refused.Load() }
 
 // hold notes a credential; false if the agent has it already.
 func (s *Sources) hold(source, key string) bool {

@@ -22,6 +22,7 @@ const (
 	loginEvery   = 6 * time.Second // a token of the issuer, and a session of AWS for it
 	reportEvery  = 700 * time.Millisecond
 	svidEvery    = 5 * time.Second
+	backupEvery  = 500 * time.Millisecond
 	deliverEvery = time.Second // of the trail, where CloudTrail takes minutes
 	svidWithin   = 30 * time.Second
 	lastly       = 3 * time.Second
@@ -56,6 +57,7 @@ func (s *Sources) Run(ctx context.Context, took func(source, key string)) error 
 		})
 	}
 	if s.AWS != nil {
+		play("backup", func(ctx context.Context) error { return each(ctx, backupEvery, func() error { return s.backUp(ctx) }) })
 		play("trail", func(ctx context.Context) error {
 			return each(ctx, deliverEvery, func() error { return s.AWS.Deliver(ctx) })
 		})
@@ -113,6 +115,21 @@ func (s *Sources) work(ctx context.Context, took func(source, key string)) error
 		}
 		return err
 	})
+}
+
+// backUp is what the backup job does. It goes on trying when AWS refuses it.
+func (s *Sources) backUp(ctx context.Context) error {
+	written, refused := s.BackedUp()
+	call, err := s.Key.Write(ctx, fmt.Sprintf("backup/%d", (written+refused)%10), []byte("backup"))
+	switch {
+	case err != nil:
+		return err
+	case call.Failure != "":
+		s.refused.Add(1)
+	default:
+		s.backedUp.Add(1)
+	}
+	return nil
 }
 
 // held is a token of the issuer that the agent holds.

@@ -5,6 +5,7 @@ package allinone
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/leastwise/leastwise/collectors/collect"
 	"github.com/leastwise/leastwise/enforcer"
@@ -51,8 +52,9 @@ func Run(ctx context.Context, cfg Config, env daemon.Env, hooks Hooks) error {
 		return err
 	}
 	parts = append(parts, collecting...)
+	history := &History{Store: engines.Store, Catalog: rules.Catalog, Observation: cfg.Processor.Observation, Now: time.Now, Log: env.Log}
 	enforce, err := enforcer.New(cfg.Enforcer, enforcer.Deps{Env: env, Stream: engines.Stream, Channels: cfg.Channels,
-		Notify: hooks.Notify, Targets: hooks.Targets})
+		Notify: hooks.Notify, Targets: hooks.Targets, AWS: history.AWS(), SPIREIssued: history.SPIREIssued})
 	if err != nil {
 		return fmt.Errorf("%w: %w", daemon.ErrConfig, err)
 	}

@@ -6,13 +6,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/leastwise/leastwise/cmd/leastwise/patience"
 	"github.com/leastwise/leastwise/internal/store"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
 const (
-	// catchUp bounds how long a run may take for what is left once nothing is killed any more.
-	catchUp = 90 * time.Second
+	// catchUp bounds how long a run may take for what is left once nothing is killed any more, and stuck how long of that
+	// nothing at all may change: a loaded machine is slow, and only a product that stands still is wrong.
+	catchUp = 15 * time.Minute
+	stuck   = 3 * time.Minute
 	// quiet is how long nothing may change before it counts as done: several flushes and checkpoints.
 	quiet = 4 * time.Second
 )
@@ -27,7 +30,7 @@ func settle(ctx context.Context, s *site, h *history, d *differences, run string
 	defer engines.Close()
 	var missing, print string
 	var since time.Time
-	for deadline := time.Now().Add(catchUp); ; {
+	for left := patience.New(stuck, catchUp); ; {
 		seen, err := fingerprint(ctx, engines.Store)
 		if err != nil { // tables that are not there yet, an engine that starts
 			missing = err.Error()
@@ -42,8 +45,8 @@ func settle(ctx context.Context, s *site, h *history, d *differences, run string
 		if missing == "" && time.Since(since) >= quiet {
 			break
 		}
-		if time.Now().After(deadline) {
-			d.add("%s: %s after everything was left alone: %s", run, catchUp, missing)
+		if why := left.Over(print + missing); why != "" {
+			d.add("%s: left alone, %s: %s", run, why, missing)
 			break
 		}
 		if !wait(ctx, 300*time.Millisecond) {

@@ -77,12 +77,18 @@ func (b *board) intro(opts Options, listen string, s *sources.Sources) {
 	b.say("Two of them hold too much for too long: their owners are told, and %s later the tokens are revoked.", 6*time.Second)
 	b.say("One, %q, also lives in %s, and keeps a log of its own (OTLP): in the end you see", fleet.Steady, inWords(s))
 	b.say("that all of it is one identity, whose it is and why, and how the gate judges two manifests.")
+	if s.Key != nil {
+		b.say("A backup job works with one access key of AWS: that is taken, too, and given back when somebody breaks the glass.")
+	}
 	for _, l := range s.LeftOut {
 		b.say("  left out              %s: %s", l.Source, l.Why)
 	}
 	b.say("  policies and catalog  %s", filepath.Join(opts.Dir, "site"))
 	b.say("  audit log of Vault    %s", filepath.Join(opts.Dir, "vault"))
 	b.say("  log of Leastwise      %s", filepath.Join(opts.Dir, "leastwise.log"))
+	config := filepath.Join(opts.Dir, ConfigFile)
+	b.say("  try beside it         leastwise plan --config %s", config)
+	b.say("                        leastwise rightsize KEY --config …   leastwise compromise KEY --config …   (KEY: as in the lines below)")
 	if listen != daemon.NoListen {
 		b.say("  health and metrics    http://%s/readyz  http://%s/metrics", listen, listen)
 	}
@@ -157,6 +163,9 @@ func rowOf(a *seen) row {
 		r.where += ": nobody is known who could be told"
 	case pb.LadderState_EXEMPTED:
 		r.where += " by an approved exception"
+	}
+	if a.restored != nil {
+		r.where = "revoked, given back to " + a.restored.GetRestoration().GetAskedBy() + ": now " + r.where
 	}
 	if a.closed != nil {
 		r.where = fmt.Sprintf("revoked, given back with %d of %d permissions", a.closed.Reissue.GetGrantedAfter(), a.closed.Reissue.GetGrantedBefore())

@@ -31,11 +31,11 @@ type Options struct {
 	// Once ends after every ladder has reached its expected end, the sources agree on who the steady agent is, and the
 	// gate has answered; it prints one JSON line a step.
 	Once bool
-	// Limit is how long Once waits at the most.
-	Limit time.Duration
-	Dir   string // everything the demo writes; kept
-	Out   io.Writer
-	Seed  uint64
+	// Limit is how long Once waits at the most, and Quiet for how long of that nothing may happen; zero: for ever.
+	Limit, Quiet time.Duration
+	Dir          string // everything the demo writes; kept
+	Out          io.Writer
+	Seed         uint64
 	// Listen is where metrics and health are served; ClickHouseListen where the embedded engine can be read; Page where the
 	// page is, empty for none.
 	Listen, ClickHouseListen, Page string
@@ -83,6 +83,9 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	if err := collect(&cfg, servers.sources); err != nil {
 		return fmt.Errorf("collect from the demo's sources: %w", err)
+	}
+	if err := writeConfig(opts.Dir, cfg); err != nil {
+		return err
 	}
 	watch := newWatcher(board, vault, servers.sources, opts)
 	board.intro(opts, env.Listen, servers.sources)

@@ -29,6 +29,10 @@ type said struct {
 	Names, Codes, Reasons []string
 	Sources               []standing
 	Allowed               bool
+	By, Reason            string
+	AtAWS                 string `json:"at_aws"`
+	Before                int    `json:"granted_before"`
+	After                 int    `json:"granted_after"`
 }
 
 // demoOnce runs the whole demo as `leastwise demo --once` does.
@@ -38,7 +42,7 @@ func demoOnce(t *testing.T) map[string][]said {
 		t.Skipf("%s is not set: the demo is not run on a real Vault (make vault builds it)", vaultserver.BinaryEnv)
 	}
 	var out bytes.Buffer
-	err := Run(t.Context(), Options{Once: true, Limit: 3 * time.Minute, Dir: t.TempDir(), Out: &out, Seed: 1, Listen: daemon.NoListen})
+	err := Run(t.Context(), Options{Once: true, Limit: 15 * time.Minute, Quiet: 3 * time.Minute, Dir: t.TempDir(), Out: &out, Seed: 1, Listen: daemon.NoListen})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +82,13 @@ func TestRealVaultDemoEndsWithOneIdentityInEverySourceAndTheGatesWord(t *testing
 		t.Errorf("running %v, left out %v; the machine has %v", began.Running, began.LeftOut, running)
 	}
 
+	if noMoto == nil {
+		backupWasTakenAndGivenBack(t, steps)
+	}
+	if !slices.ContainsFunc(steps["reissued"], func(s said) bool { return s.Agent == fleet.Ingest && s.Before > s.After && s.After > 0 }) {
+		t.Errorf("no re-issue of %s tells what was granted before and after: %+v", fleet.Ingest, steps["reissued"])
+	}
+
 	who := steps["who"][0]
 	if who.Agent != fleet.Steady || who.Identity == "" || who.Owner != "platform-team" || who.System != "deployments" {
 		t.Errorf("%+v", who)
@@ -100,6 +111,30 @@ func TestRealVaultDemoEndsWithOneIdentityInEverySourceAndTheGatesWord(t *testing
 	if len(gate) != 2 || !gate[0].Allowed || gate[0].Agent != fleet.Steady || gate[1].Allowed || gate[1].Agent != fleet.Ingest ||
 		!slices.Contains(gate[1].Codes, "mislabelled") || !strings.Contains(strings.Join(gate[1].Reasons, " "), "says agent steady") {
 		t.Errorf("gate %+v", gate)
+	}
+}
+
+// backupWasTakenAndGivenBack: by somebody with a reason, at AWS too, and then justified.
+func backupWasTakenAndGivenBack(t *testing.T, steps map[string][]said) {
+	t.Helper()
+	of := func(step string) (found []said) {
+		for _, s := range steps[step] {
+			if s.Agent == sources.Backup {
+				found = append(found, s)
+			}
+		}
+		return found
+	}
+	for _, step := range []string{"revoked", "backup_fails", "glass_broken", "restored", "exception_approved", "works_again"} {
+		if len(of(step)) == 0 {
+			t.Errorf("step %s of the backup was not told", step)
+		}
+	}
+	if broken := of("glass_broken"); len(broken) != 1 || broken[0].By != onCall || broken[0].Reason == "" {
+		t.Errorf("the glass was broken by nobody or for nothing: %+v", broken)
+	}
+	if again := of("works_again"); len(again) != 1 || again[0].AtAWS != "Active" {
+		t.Errorf("AWS does not say that the key is active: %+v", again)
 	}
 }
 

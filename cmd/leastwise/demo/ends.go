@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
+	"github.com/leastwise/leastwise/cmd/leastwise/patience"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 	"github.com/leastwise/leastwise/simulator/fleet"
 )
@@ -58,6 +59,8 @@ func (w *watcher) missingOf(ctx context.Context, a *seen) string {
 		return expect(pb.LadderState_EXEMPTED, true)
 	case fleet.EndEscalated:
 		return expect(pb.LadderState_ESCALATED, true)
+	case fleet.EndGivenBack:
+		return missingOfBackup(a, state)
 	case fleet.EndReissued:
 		switch {
 		case a.closed == nil:
@@ -93,7 +96,7 @@ func (w *watcher) checkAlive(ctx context.Context, accessor string, want bool) st
 
 // compareCounts holds what the product counted of the probing agent against what the agent counted itself: each denial
 // by distinct permission, none of them a use.
-func (w *watcher) compareCounts(ctx context.Context, engines *allinone.Engines, deadline time.Time) error {
+func (w *watcher) compareCounts(ctx context.Context, engines *allinone.Engines, left *patience.Watch) error {
 	w.mu.Lock()
 	probing := w.agents[fleet.Probing].report
 	w.mu.Unlock()
@@ -109,8 +112,8 @@ func (w *watcher) compareCounts(ctx context.Context, engines *allinone.Engines, 
 			w.board.step("attempts_counted", fleet.Probing, "uses", uses, "denied", denied, "distinct_permissions", distinct)
 			return nil
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("probing: %d uses, %d denied on %d permissions counted; the agent made %d, %d on %d", uses, denied, distinct,
+		if why := left.Over(fmt.Sprint("counts", uses, denied, distinct)); why != "" {
+			return fmt.Errorf("%s: probing: %d uses, %d denied on %d permissions counted; the agent made %d, %d on %d", why, uses, denied, distinct,
 				probing.Calls.OK, probing.Calls.Denied, probing.Calls.DeniedPermissions)
 		}
 		if !wait(ctx, 200*time.Millisecond) {

@@ -17,7 +17,7 @@ import (
 )
 
 // graphPatience is how long the gate waits for the identity graph.
-const graphPatience = 30 * time.Second
+const graphPatience = 3 * time.Minute
 
 // askGate has the gate judge the manifests of two agents by catalog and identity graph, as `leastwise gate --graph` does:
 // the first has to pass, the second, which is mislabelled on purpose, to be refused for that.

@@ -14,6 +14,7 @@ import (
 	"github.com/leastwise/leastwise/collectors/cloudtrail"
 	"github.com/leastwise/leastwise/collectors/jwtregistry"
 	"github.com/leastwise/leastwise/collectors/spire"
+	"github.com/leastwise/leastwise/enforcer/target/aws"
 	"github.com/leastwise/leastwise/simulator/awstrail"
 	"github.com/leastwise/leastwise/simulator/fleet"
 	"github.com/leastwise/leastwise/simulator/sources"
@@ -70,6 +71,8 @@ func collect(cfg *allinone.Config, s *sources.Sources) error {
 			AWS:       cloudtrail.AWSConfig{Region: awstrail.Region, Endpoint: s.Moto, PathStyle: true},
 			IAM:       &awsiam.Config{Region: awstrail.Region, Endpoint: s.Moto, Interval: round},
 			BatchWait: time.Second, Heartbeat: heartbeat}
+		cfg.Enforcer.LiveCredentials = 100 // AWS alone has one, of which no share could be taken beside Vault's
+		cfg.Enforcer.AWS = []aws.Config{{Region: awstrail.Region, Endpoint: s.Moto}}
 	}
 	cfg.JWTRegistryCollector = &jwtregistry.Config{BatchWait: wait, Heartbeat: heartbeat,
 		API:  &jwtregistry.APIConfig{URL: s.Issuer.URL + "/registry", TokenFile: s.Issuer.TokenFile, Interval: time.Second},

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
+	"github.com/leastwise/leastwise/cmd/leastwise/patience"
 	"github.com/leastwise/leastwise/enforcer/exception"
 	"github.com/leastwise/leastwise/internal/daemon"
 	"github.com/leastwise/leastwise/internal/stream"
@@ -32,6 +33,7 @@ type watcher struct {
 	mu     sync.Mutex
 	agents map[string]*seen  // by agent; guarded by mu
 	holder map[string]string // agent by credential id; guarded by mu
+	moves  int               // what happened on ladders and to credentials; guarded by mu
 }
 
 // seen is what is known of one agent.
@@ -45,12 +47,18 @@ type seen struct {
 	decided  string // policies of the last decision
 	asked    bool   // an exception was asked for
 	closed   *pb.LadderState
+	restored *pb.LadderState // given back to somebody with a reason
+	works    bool            // since then
 }
 
 func newWatcher(b *board, vault *fleet.Site, others *sources.Sources, opts Options) *watcher {
 	w := &watcher{board: b, vault: vault, sources: others, opts: opts, agents: map[string]*seen{}, holder: map[string]string{}}
 	for _, agent := range fleet.Agents() {
 		w.agents[agent.Name] = &seen{agent: agent}
+	}
+	if others.Key != nil {
+		w.agents[sources.Backup] = &seen{agent: backupJob}
+		w.holder[others.Key.ID] = sources.Backup
 	}
 	return w
 }
@@ -84,6 +92,7 @@ func (w *watcher) run(ctx context.Context, engines *allinone.Engines) error {
 				return w.step(ctx, engines, m)
 			})
 		},
+		func(ctx context.Context) error { return w.breakGlass(ctx, engines) },
 		func(ctx context.Context) error { return w.waitForEnds(ctx, engines, stopFleet, stopped) },
 		w.redraw,
 	)
@@ -114,8 +123,10 @@ func (w *watcher) report(r fleet.Report) {
 			w.sources.Took(r.Credential)
 		}
 	case fleet.Lost:
+		w.moves++
 		w.board.step("agent_lost_credential", name, "credential", r.Credential)
 	case fleet.Reissued:
+		w.moves++
 		w.board.step("agent_took_new_credential", name, "credential", r.Credential)
 	}
 }
@@ -151,6 +162,7 @@ func (w *watcher) decision(m stream.Message) error {
 	}
 	if decided := strings.Join(policies, " ") + d.Credential; decided != a.decided {
 		a.decided = decided
+		w.moves++
 		v := d.Violations[0]
 		w.board.step("decision", a.agent.Name, "credential", d.Credential, "policies", policies,
 			"metric", v.Metric, "value", v.Value, "threshold", v.Threshold)
@@ -173,6 +185,9 @@ func (w *watcher) step(ctx context.Context, engines *allinone.Engines, m stream.
 	news := a.ladder == nil || a.ladder.LadderId != l.LadderId || a.ladder.State != l.State
 	seenNow := l.SeenInLogAt != nil && (a.ladder == nil || a.ladder.SeenInLogAt == nil)
 	a.ladder = l
+	if seenNow || news {
+		w.moves++
+	}
 	if seenNow {
 		w.board.step("revocation_seen_in_audit_log", a.agent.Name, "credential", l.Credential, "at", clock(l.SeenInLogAt))
 	}
@@ -186,9 +201,13 @@ func (w *watcher) step(ctx context.Context, engines *allinone.Engines, m stream.
 	if a.accessor == "" && a.report.Credential != "" && strings.HasSuffix(l.Credential, a.report.Credential) {
 		a.accessor = a.report.Accessor
 	}
-	if a.agent.End == fleet.EndExempted && l.State == pb.LadderState_NOTIFIED && !a.asked {
+	if l.State == pb.LadderState_RESTORED {
+		a.restored = l
+	}
+	due := a.agent.End == fleet.EndExempted && l.State == pb.LadderState_NOTIFIED || a.agent.End == fleet.EndGivenBack && a.restored != nil
+	if due && !a.asked {
 		a.asked = true
-		return w.askForException(ctx, engines, l)
+		return w.askForException(ctx, engines, a.agent.Name, l)
 	}
 	return nil
 }
@@ -216,33 +235,39 @@ func (w *watcher) tell(a *seen, l *pb.LadderState) {
 }
 
 // askForException plays the owner who justifies, and somebody else who approves.
-func (w *watcher) askForException(ctx context.Context, engines *allinone.Engines, l *pb.LadderState) error {
+func (w *watcher) askForException(ctx context.Context, engines *allinone.Engines, agent string, l *pb.LadderState) error {
 	now := time.Now()
-	e, err := exception.Request(ctx, engines.Stream, &pb.Exception{Credential: l.Credential, PolicyId: "*",
-		Reason: "the archive is migrated until the end of the month and needs one session", Ticket: "ARCH-118",
-		Until: timestamppb.New(now.Add(time.Hour)), RequestedBy: "dana@records"}, exception.Limits{}, now)
+	asked := &pb.Exception{Credential: l.Credential, PolicyId: "*", Until: timestamppb.New(now.Add(time.Hour)), RequestedBy: "dana@records",
+		Reason: "the archive is migrated until the end of the month and needs one session", Ticket: "ARCH-118"}
+	if agent == sources.Backup {
+		asked.RequestedBy, asked.Reason, asked.Ticket = onCall, "the backup moves to a role; until then it needs its key", "BACKUP-7"
+	}
+	e, err := exception.Request(ctx, engines.Stream, asked, exception.Limits{}, now)
 	if err != nil {
 		return fmt.Errorf("ask for an exception: %w", err)
 	}
-	w.board.step("exception_requested", fleet.Excepted, "exception", e.Id, "by", e.RequestedBy)
+	w.board.step("exception_requested", agent, "exception", e.Id, "by", e.RequestedBy)
 	e, err = exception.Approve(ctx, engines.Stream, e.Id, "sam@security", exception.Limits{}, now)
 	if err != nil {
 		return fmt.Errorf("approve an exception: %w", err)
 	}
-	w.board.step("exception_approved", fleet.Excepted, "exception", e.Id, "by", e.ApprovedBy, "until", clock(e.Until))
+	w.board.step("exception_approved", agent, "exception", e.Id, "by", e.ApprovedBy, "until", clock(e.Until))
 	return nil
 }
 
 // waitForEnds looks until every agent is where it is expected to be. Without Once the demo then just goes on.
 func (w *watcher) waitForEnds(ctx context.Context, engines *allinone.Engines, stopFleet func(), stopped <-chan struct{}) error {
-	deadline := time.Now().Add(w.opts.Limit)
-	var missing []string
+	left := patience.New(0, 0)
+	if w.opts.Once {
+		left = patience.New(w.opts.Quiet, w.opts.Limit)
+	}
 	for {
-		if missing = w.missing(ctx); len(missing) == 0 {
+		missing := w.missing(ctx)
+		if len(missing) == 0 {
 			break
 		}
-		if w.opts.Once && time.Now().After(deadline) {
-			return fmt.Errorf("after %s: %s", w.opts.Limit, strings.Join(missing, "; "))
+		if why := left.Over(fmt.Sprint("moves ", w.moved())); why != "" {
+			return fmt.Errorf("%s: %s", why, strings.Join(missing, "; "))
 		}
 		if !wait(ctx, 250*time.Millisecond) {
 			return nil
@@ -250,7 +275,7 @@ func (w *watcher) waitForEnds(ctx context.Context, engines *allinone.Engines, st
 	}
 	w.board.step("all_ends_reached", "")
 	if !w.opts.Once {
-		if err := w.whoUntil(ctx, engines, time.Time{}); err != nil || ctx.Err() != nil {
+		if err := w.whoUntil(ctx, engines, left); err != nil || ctx.Err() != nil {
 			return err
 		}
 		if err := w.askGate(ctx, engines); err != nil {
@@ -267,8 +292,8 @@ func (w *watcher) waitForEnds(ctx context.Context, engines *allinone.Engines, st
 	}
 	// The agents hold what they held last: all of it comes to be known.
 	for _, end := range []func() error{
-		func() error { return w.compareCounts(ctx, engines, deadline) },
-		func() error { return w.whoUntil(ctx, engines, deadline) },
+		func() error { return w.compareCounts(ctx, engines, left) },
+		func() error { return w.whoUntil(ctx, engines, left) },
 		func() error { return w.askGate(ctx, engines) },
 	} {
 		if err := end(); err != nil || ctx.Err() != nil {
@@ -277,6 +302,13 @@ func (w *watcher) waitForEnds(ctx context.Context, engines *allinone.Engines, st
 	}
 	w.board.step("done", "", "result", errReached.Error())
 	return errReached
+}
+
+// moved changes when something happens on a ladder or to a credential; the calls that agents make for ever are none of that.
+func (w *watcher) moved() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.moves
 }
 
 func wait(ctx context.Context, d time.Duration) bool {
@@ -300,9 +332,14 @@ func clock(t *timestamppb.Timestamp) string {
 func (w *watcher) redraw(ctx context.Context) error {
 	for w.board.live && wait(ctx, 300*time.Millisecond) {
 		w.mu.Lock()
+		if a := w.agents[sources.Backup]; a != nil {
+			a.report.Calls.OK, a.report.Calls.Denied = w.sources.BackedUp()
+		}
 		var rows []row
-		for _, agent := range fleet.Agents() {
-			rows = append(rows, rowOf(w.agents[agent.Name]))
+		for _, agent := range append(fleet.Agents(), backupJob) {
+			if a := w.agents[agent.Name]; a != nil {
+				rows = append(rows, rowOf(a))
+			}
 		}
 		w.mu.Unlock()
 		w.board.draw(rows)

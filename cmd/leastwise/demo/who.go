@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
+	"github.com/leastwise/leastwise/cmd/leastwise/patience"
 	"github.com/leastwise/leastwise/processor/identity"
 	"github.com/leastwise/leastwise/processor/record"
 	"github.com/leastwise/leastwise/simulator/fleet"
@@ -42,8 +43,8 @@ var agentNode = identity.Node("agent/default/agent/" + fleet.SteadyID)
 var namesOf = map[string]string{sources.Vault: "vault/", sources.SPIRE: "spiffe/", sources.CloudTrail: "aws/", sources.JWTRegistry: "oidc/",
 	sources.AgentUsage: "agent/"}
 
-// whoUntil asks until every source leads to the one identity, or the deadline is over (zero: none), and shows the answer.
-func (w *watcher) whoUntil(ctx context.Context, engines *allinone.Engines, deadline time.Time) error {
+// whoUntil asks until every source leads to the one identity, or patience is over, and shows the answer.
+func (w *watcher) whoUntil(ctx context.Context, engines *allinone.Engines, left *patience.Watch) error {
 	for {
 		answer, text, err := w.who(ctx, engines)
 		switch {
@@ -53,8 +54,9 @@ func (w *watcher) whoUntil(ctx context.Context, engines *allinone.Engines, deadl
 			return w.showWho(answer, text)
 		case ctx.Err() != nil:
 			return nil
-		case !deadline.IsZero() && time.Now().After(deadline):
-			return fmt.Errorf("who is agent %s: %w", fleet.Steady, err)
+		}
+		if why := left.Over(err.Error()); why != "" {
+			return fmt.Errorf("%s: who is agent %s: %w", why, fleet.Steady, err)
 		}
 		if !wait(ctx, 250*time.Millisecond) {
 			return nil

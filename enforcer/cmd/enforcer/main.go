@@ -1,5 +1,11 @@
 // Command enforcer runs the graded ladder of Leastwise: it takes decisions from
 // Kafka and revokes and re-issues credentials at their issuers.
+//
+// It reads no ClickHouse. So what issuers do not list and only events tell
+// stays unknown here: which other sessions of an AWS role a revocation hits,
+// what all of them used together (AWS roles are not narrowed), and until when
+// the SVIDs live that SPIRE was seen to issue (its own bounds are shown).
+// `leastwise up` knows all three.
 package main
 
 import (
@@ -34,6 +40,9 @@ func run(ctx context.Context, args daemon.Args) error {
 		return err
 	}
 	defer kafka.Close()
+	if len(cfg.Enforcer.AWS)+len(cfg.Enforcer.SPIRE) > 0 {
+		env.Log.Info("what only events tell of AWS sessions and SVIDs is unknown to this binary; leastwise up reads it from ClickHouse")
+	}
 	e, err := enforcer.New(cfg.Enforcer, enforcer.Deps{Stream: kafka, Env: env, Channels: cfg.Channels})
 	if err != nil {
 		return err

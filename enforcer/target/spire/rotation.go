@@ -78,6 +78,16 @@ func (r Rotation) valid() error {
 	return nil
 }
 
+// ActiveAuthority is the id of the one that signs now: what people approve the
+// end of.
+func (t *Target) ActiveAuthority(ctx context.Context, kind string) (string, error) {
+	s, err := t.authorities(ctx, kind)
+	if err == nil && s.active == "" {
+		err = impossible("read the state of the authorities", errors.New("the server names no active authority"))
+	}
+	return s.active, err
+}
+
 // StartRotation says which authority would end, and changes nothing. The two
 // names are those of people who have signed in: the caller answers for that.
 func (t *Target) StartRotation(ctx context.Context, kind, reason, first, second string) (Rotation, error) {

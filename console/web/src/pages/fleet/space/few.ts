@@ -1,7 +1,7 @@
 // Which points are drawn while the space turns: without a graphics card a hundred thousand take longer than a frame may.
 
 /** How many at most while it moves; half of them the first of the feed, which stand farthest from policy. */
-export const few = 10_000;
+export const few = 3_000;
 
 /**
  * The same credentials in another order: the first `few` are those that stand for all while it moves. They are always the
