@@ -75,7 +75,7 @@ func (r *receiver) take(w http.ResponseWriter, req *http.Request) {
 
 // accept verifies a token and acts on it unless its jti is known.
 func (r *receiver) accept(token string) error {
-	jws, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
+	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
 	if err != nil {
 		return err
 	}

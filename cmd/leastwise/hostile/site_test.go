@@ -192,7 +192,7 @@ func (s *site) fill(ctx context.Context) error {
 		"SELECT count() FROM v_source_findings":                                                                         len(texts),
 		"SELECT count() FROM exceptions FINAL":                                                                          len(texts),
 	} {
-		if err := s.until(ctx, uint64(want), query); err != nil { //nolint:gosec // a length
+		if err := s.until(ctx, uint64(want), query); err != nil {
 			return err
 		}
 	}

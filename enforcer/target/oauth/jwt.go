@@ -40,7 +40,7 @@ func (s *signed) until() time.Time {
 // signedToken reads a token as those do who do not ask the issuer: by its
 // signature. nil: it is no such token, or an opaque one.
 func (t *Target) signedToken(ctx context.Context, token string) (*signed, error) {
-	jws, err := jose.ParseSigned(token, algorithms)
+	jws, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil || len(jws.Signatures) != 1 {
 		return nil, nil
 	}

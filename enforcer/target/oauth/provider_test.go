@@ -230,7 +230,7 @@ func (s *site) signed(t *testing.T, client, refresh string) (token, jti string) 
 		t.Fatalf("no token: %v", body)
 	}
 	token = body["access_token"].(string)
-	jws, err := jose.ParseSigned(token, algorithms)
+	jws, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
 		t.Fatalf("the access token is no JWT: %v", err)
 	}
