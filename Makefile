@@ -113,7 +113,6 @@ e2e: build libchdb vault spire moto ## tests against the real Vault and SPIRE an
 	console/signin/testdata/provider/install.sh
 	$(GO) test -json -count=1 -p 1 -run 'RealVault|RealSPIRE|Moto|OIDCProvider' $(PACKAGES) | $(SUMMARY)
 	bin/leastwise demo --once
-	if command -v "$${CHROMIUM:-chromium}" >/dev/null; then $(MAKE) --no-print-directory demo-walk hostile; else echo "no Chromium: the walk through the demo's page and the hostile fleet are left out" >&2; fi
 
 .PHONY: hostile
 hostile: build libchdb schemathesis ## a fleet of hostile strings through pipeline and console, in Chromium and to schemathesis
