@@ -211,8 +211,7 @@ func (r *Reader) Events(ctx context.Context, key, cursor string, limit int) (con
 // MaxKeys is how many credentials' use is told at once.
 const MaxKeys = 300
 
-// Use counts calls of credentials by buckets of time, for a picture: a row that a rebalance wrote twice counts twice here,
-// because telling by ids would read twice as much. The figures come from the credentials' state, where each counts once.
+// Use counts calls of credentials by buckets of time.
 func (r *Reader) Use(ctx context.Context, keys []string, from, to time.Time, bucket time.Duration) ([]contract.KeyUse, error) {
 	out := []contract.KeyUse{}
 	if len(keys) == 0 {
@@ -221,7 +220,7 @@ func (r *Reader) Use(ctx context.Context, keys []string, from, to time.Time, buc
 	at := map[string]int{}
 	width := bucket.Milliseconds()
 	err := r.each(ctx, "uses", `SELECT credential, intDiv(toUnixTimestamp64Milli(occurred_at), ?) * ? AS bucket,
-			toInt64(countIf(kind = 'USED')), toInt64(countIf(kind = 'DENIED'))
+			toInt64(uniqExactIf(id, kind = 'USED')), toInt64(uniqExactIf(id, kind = 'DENIED'))
 		FROM events WHERE credential IN (?) AND kind IN ('USED', 'DENIED') AND flag = '' AND occurred_at >= ? AND occurred_at < ? AND written_at >= ?
 		GROUP BY credential, bucket ORDER BY credential, bucket LIMIT 200000`, []any{width, width, keys, from, to, writtenFor(from)}, func(rows store.Rows) error {
 		var key string
