@@ -98,9 +98,10 @@ func (w *awsWorld) start() {
 	env := daemon.NewEnv("enforcer", slog.New(slog.NewTextHandler(io.Discard, nil)))
 	env.Now = func() time.Time { return w.now }
 	used := func(context.Context, string) (*pb.Proposal, error) { return w.d.Proposal, nil }
+	alone := func(context.Context, string, time.Time) ([]aws.Session, error) { return nil, nil }
 	e, err := New(Config{Mode: "enforce", Budget: "20/h 100%", Escalation: []string{"oncall"}, Writer: "test",
-		AWS: []aws.Config{{Endpoint: w.proxy.URL, Narrow: true}}},
-		Deps{Env: env, AWS: aws.History{Used: used}, Notify: map[string]Channel{"owner": &inbox{}, "oncall": &inbox{}}})
+		AWS: []aws.Config{{Endpoint: w.proxy.URL, Narrow: true, KeepKeys: true}}},
+		Deps{Env: env, AWS: aws.History{Used: used, Sessions: alone}, Notify: map[string]Channel{"owner": &inbox{}, "oncall": &inbox{}}})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -154,7 +154,11 @@ func (r *ladderRun) until(d *pb.Decision) {
 		if r.dead || r.newest().GetState() == closed {
 			return
 		}
-		r.clock = r.clock.Add(30 * time.Second)
+		wait := 30 * time.Second
+		if revoked(r.newest()) { // what was issued lives on for a day or two
+			wait = time.Hour
+		}
+		r.clock = r.clock.Add(wait)
 	}
 	r.t.Fatalf("not closed: %v", r.newest())
 }
