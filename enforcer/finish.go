@@ -24,9 +24,6 @@ func (l *Ladder) windUp(now time.Time, s *pb.LadderState, in Inputs) (Step, bool
 	}
 	if exposed(s) {
 		step := reverify(now, s)
-		if step.Act != Nothing && s.State == pb.LadderState_REISSUED {
-			return Step{Entry: outlived(now, s)}, true
-		}
 		if step.Act != Nothing {
 			return step, true
 		}
@@ -104,15 +101,6 @@ func reverify(now time.Time, s *pb.LadderState) Step {
 		return Step{Wake: wake}
 	}
 	return Step{Act: Reverify}
-}
-
-// outlived ends an exposure without asking again: what was given back since may
-// go by the same name, such as SPIRE's entry, and would be found alive. The
-// proof of the revocation said until when it could be accepted at the latest.
-func outlived(now time.Time, s *pb.LadderState) *pb.LadderState {
-	next := entry(now, s, nil)
-	next.ExposureEndedAt, next.Attempt, next.Waiting = stamp(now), nil, ""
-	return next
 }
 
 func (l *Ladder) settleReverify(now time.Time, s *pb.LadderState, in Inputs) Step {

@@ -3,6 +3,7 @@ package enforcer
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -377,6 +378,9 @@ func (m *model) calm() {
 // is due is revoked.
 func TestPropertyNothingIsRevokedThatMustNotBeAndNothingDueIsForgotten(t *testing.T) {
 	walked := 0
+	if seed := flag.Lookup("rapid.seed"); seed.Value.String() == "0" {
+		_ = seed.Value.Set("3") // the same cases every time; -rapid.seed=N for others
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel(t)
 		m.d = violating()

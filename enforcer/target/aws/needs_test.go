@@ -39,7 +39,7 @@ func simulated(missing string) func(string, http.ResponseWriter, *http.Request) 
 }
 
 func TestEachActionThatIsMissingIsNamed(t *testing.T) {
-	c := Config{Narrow: true}
+	c := Config{Narrow: true, Timeout: time.Minute}
 	for _, n := range c.needs() {
 		for _, action := range n.actions {
 			missing, err := fake(t, c, simulated(action)).Capabilities(t.Context())
