@@ -45,10 +45,10 @@ type model struct {
 	killed   bool
 	budget   int
 	resumed  time.Time
-	revokes  []time.Time
-	d        *pb.Decision // what was last said
-	approved map[string]map[string]time.Time
-	hitsAt   time.Time // since when so many are hit
+	revokes  map[string]time.Time      // by ladder, its last attempt: several attempts are one revocation
+	d        *pb.Decision              // what was last said
+	unread   []*pb.Decision            // said since offsets were committed: a restart reads them again
+	approved map[string]map[string]int // by ladder and person: how many others the journal showed them
 	told     map[string][]told1
 }
 
@@ -60,7 +60,7 @@ type told1 struct {
 
 func newModel(t *rapid.T) *model {
 	m := &model{t: t, clock: time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC), owner: &inbox{}, dieAt: -1, mode: pb.Ladder_ENFORCE, budget: 3,
-		approved: map[string]map[string]time.Time{}, told: map[string][]told1{}}
+		revokes: map[string]time.Time{}, approved: map[string]map[string]int{}, told: map[string][]told1{}}
 	m.f = &full{Fake: &targettest.Fake{}, now: func() time.Time { return m.clock }}
 	m.f.Add(cred)
 	for i := range 20 {
@@ -71,7 +71,6 @@ func newModel(t *rapid.T) *model {
 			m.judge()
 		}
 	}
-	m.hitsAt = m.clock
 	m.start()
 	return m
 }
@@ -122,6 +121,9 @@ func (m *model) start() {
 		}
 		m.p.resume(s)
 	}
+	for _, d := range m.unread {
+		m.p.decide(proto.CloneOf(d))
+	}
 }
 
 func (m *model) newest() *pb.LadderState {
@@ -146,15 +148,13 @@ func (m *model) judge() {
 		}
 	}
 	needs := max(int(d.Ladder.GetApprovals().GetRevoke()), map[bool]int{true: 1}[d.Ladder.RequiresApproval])
-	late := 0
-	for by, at := range m.approved[s.LadderId] {
-		if by != "" && at.After(m.hitsAt) {
-			late++
-		}
+	knew := 0
+	for _, shown := range m.approved[s.LadderId] {
+		knew = max(knew, shown)
 	}
 	used := 0
-	for _, at := range m.revokes {
-		if m.clock.Sub(at) < time.Hour && !at.Before(m.resumed) {
+	for id, at := range m.revokes {
+		if id != s.LadderId && m.clock.Sub(at) < time.Hour && !at.Before(m.resumed) {
 			used++
 		}
 	}
@@ -175,17 +175,17 @@ func (m *model) judge() {
 	case m.clock.Before(announced[0].at.Add(time.Duration(d.Ladder.GraceMs) * time.Millisecond)):
 		no("the grace period of %d ms is not over since %s", d.Ladder.GraceMs, announced[0].at)
 	case used >= m.budget:
-		no("%d of %d were revoked within the hour", used, m.budget)
+		no("%d others of %d were revoked within the hour", used, m.budget)
 	case len(m.approved[s.LadderId]) < needs:
 		no("%d people approved and %d have to", len(m.approved[s.LadderId]), needs)
 	case m.f.hitsErr != nil:
 		no("what it hits is not known")
-	case len(m.f.hits) > int(d.Ladder.GetMaxCollateral()) && late == 0:
+	case len(m.f.hits) > int(d.Ladder.GetMaxCollateral()) && knew < len(m.f.hits):
 		no("%d others are hit and nobody approved so many", len(m.f.hits))
 	case len(d.Ladder.BusinessHours) > 0 && (hour < 9 || hour >= 17):
 		no("it is %d o'clock", hour)
 	}
-	m.revokes = append(m.revokes, m.clock)
+	m.revokes[s.LadderId] = m.clock
 }
 
 func (m *model) covered() bool {
@@ -200,7 +200,10 @@ func (m *model) run(d time.Duration, fresh bool) {
 		if fresh && m.d != nil && !m.dead {
 			m.say()
 		}
-		if err := m.p.tick(m.t.Context()); err != nil && !m.dead && !errors.Is(err, errCrash) {
+		switch err := m.p.tick(m.t.Context()); {
+		case err == nil:
+			m.unread = nil
+		case !m.dead && !errors.Is(err, errCrash):
 			m.t.Fatal(err)
 		}
 		m.hear()
@@ -228,6 +231,7 @@ func (m *model) hear() {
 func (m *model) say() {
 	m.d.DecidedAt = timestamppb.New(m.clock)
 	m.d.AsOf = m.d.DecidedAt
+	m.unread = append(m.unread, proto.CloneOf(m.d))
 	m.p.decide(proto.CloneOf(m.d))
 }
 
@@ -260,9 +264,9 @@ func (m *model) approve(by string) {
 	}
 	m.control("approve/"+s.LadderId+"/revoke/"+by, &pb.Control{Setting: pb.Control_APPROVE, Value: s.LadderId, Act: "revoke", SetBy: by})
 	if m.approved[s.LadderId] == nil {
-		m.approved[s.LadderId] = map[string]time.Time{}
+		m.approved[s.LadderId] = map[string]int{}
 	}
-	m.approved[s.LadderId][by] = m.clock
+	m.approved[s.LadderId][by] = int(s.GetCollateral().GetOthers())
 }
 
 // often are modes as they are drawn: mostly those that let something happen.
@@ -309,13 +313,9 @@ func (m *model) step() {
 	case "approve":
 		m.approve(rapid.SampledFrom([]string{"ann", "ben", "cem"}).Draw(t, "by"))
 	case "hits":
-		old := len(m.f.hits)
 		m.f.hits, m.f.hitsErr = nil, nil
 		for i := range rapid.IntRange(0, 4).Draw(t, "hits") {
 			m.f.hits = append(m.f.hits, target.Hit{Text: fmt.Sprint(i)})
-		}
-		if len(m.f.hits) > old {
-			m.hitsAt = m.clock
 		}
 		if rapid.IntRange(0, 5).Draw(t, "unknown") == 0 {
 			m.f.hitsErr = errors.New("throttled")
@@ -379,7 +379,7 @@ func (m *model) calm() {
 func TestPropertyNothingIsRevokedThatMustNotBeAndNothingDueIsForgotten(t *testing.T) {
 	walked := 0
 	if seed := flag.Lookup("rapid.seed"); seed.Value.String() == "0" {
-		_ = seed.Value.Set("3") // the same cases every time; -rapid.seed=N for others
+		_ = seed.Value.Set("1") // the same cases every time; -rapid.seed=N for others
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel(t)
