@@ -18,6 +18,8 @@ import (
 const (
 	// factsFor is how long counts and own keys asked of a target hold.
 	factsFor = time.Minute
+	// otherTimeout bounds the question to a target that the ladder is not about.
+	otherTimeout = 5 * time.Second
 	// reportTries of telling an outcome: it is a courtesy, the journal has it.
 	reportTries = 5
 )
@@ -44,6 +46,23 @@ func (i *issuer) liveCount(ctx context.Context, now time.Time) (int, error) {
 		i.liveAt = now
 	}
 	return i.live, i.liveErr
+}
+
+// liveKnown is the number as far as it is known: none while the target does
+// not answer. It is asked again after a while, and not waited for long.
+func (i *issuer) liveKnown(ctx context.Context, now time.Time) int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.liveAt.IsZero() || now.Sub(i.liveAt) >= factsFor {
+		ctx, cancel := context.WithTimeout(ctx, otherTimeout)
+		defer cancel()
+		i.live, i.liveErr = i.Live(ctx)
+		i.liveAt = now
+	}
+	if i.liveErr != nil {
+		return 0
+	}
+	return i.live
 }
 
 func (i *issuer) owns(ctx context.Context, now time.Time, key string) (bool, error) {
@@ -210,7 +229,6 @@ func (e *Enforcer) ask(ctx context.Context, now time.Time, s *pb.LadderState, d 
 	f.Protected = e.cfg.protects(d)
 	since := e.counting(now)
 	f.Used = e.ledger.used(now, since, s.LadderId, scope{})
-	f.Live = e.cfg.LiveCredentials
 	i, why := e.issuer(s.Credential)
 	if i == nil {
 		f.NoTarget, f.LiveUnknown, f.ProtectedUnknown = why, why, why
@@ -225,13 +243,30 @@ func (e *Enforcer) ask(ctx context.Context, now time.Time, s *pb.LadderState, d 
 	case owns:
 		f.Protected = "it is the enforcer's own credential"
 	}
-	if f.Live == 0 {
-		if f.Live, err = i.liveCount(ctx, now); err != nil {
-			f.LiveUnknown = cleanError(err)
-		}
+	if f.Live, err = e.live(ctx, now, i); err != nil {
+		f.LiveUnknown = cleanError(err)
 	}
 	f.Budgets = e.scoped(ctx, now, since, s, d, i)
 	e.metrics.budgetLeft.Set(float64(max(0, f.Budget.Allows(f.Live)-f.Used)))
+}
+
+// live is what the overall budget is a share of: the live credentials at all
+// issuers. That of the ladder's own has to be known; another that does not
+// answer counts none, so that less is allowed.
+func (e *Enforcer) live(ctx context.Context, now time.Time, own *issuer) (int, error) {
+	if e.cfg.LiveCredentials > 0 {
+		return e.cfg.LiveCredentials, nil
+	}
+	n, err := own.liveCount(ctx, now)
+	if err != nil {
+		return 0, err
+	}
+	for _, i := range e.targets {
+		if i != own {
+			n += i.liveKnown(ctx, now)
+		}
+	}
+	return n, nil
 }
 
 // do carries out an act and says what it came to.

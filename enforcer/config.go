@@ -30,7 +30,7 @@ type Config struct {
 	// Freeze are times within which nothing is revoked, whatever policies say.
 	Freeze []Freeze `yaml:"freeze"`
 	// LiveCredentials is the number the share is taken of; 0 (default): asked
-	// of the target.
+	// of all targets.
 	LiveCredentials int `yaml:"live_credentials"`
 	// MaxDecisionAge is how long ago the decision may have been confirmed on
 	// which a credential is revoked. Default 5m.

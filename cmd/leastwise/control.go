@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
-	"github.com/leastwise/leastwise/console/contract"
+	"github.com/leastwise/leastwise/enforcer"
 	"github.com/leastwise/leastwise/enforcer/control"
 )
 
@@ -37,7 +38,7 @@ func (s *set) remotely(ctx context.Context, what, path string, body any) (bool, 
 	if path == "" {
 		return true, fmt.Errorf("%w: the API has no way to do this; run it with --config where Kafka is in reach", errUsage)
 	}
-	if _, err := post[contract.Status](ctx, server, path, body); err != nil {
+	if _, err := post[json.RawMessage](ctx, server, path, body); err != nil {
 		return true, err
 	}
 	fmt.Println(what)
@@ -53,6 +54,28 @@ func (s *set) change(ctx context.Context, what string, fn func(context.Context, 
 		return err
 	}
 	return s.attached(ctx, func(engines *allinone.Engines, _ *allinone.Config) error {
+		if err := fn(ctx, engines.Stream, control.Who{Name: name, Reason: s.Reason}, time.Now()); err != nil {
+			return usageIf(err, control.ErrInvalid)
+		}
+		fmt.Printf("%s, set by %s\n", what, name)
+		return nil
+	})
+}
+
+// onLadder is change for what is asked of one ladder, which has to be in the journal.
+func (s *set) onLadder(ctx context.Context, ladder, what, path string, body map[string]any, fn func(context.Context, control.Log, control.Who, time.Time) error) error {
+	body["ladder"], body["reason"] = ladder, s.Reason
+	if done, err := s.remotely(ctx, what, path, body); done {
+		return err
+	}
+	name, err := s.name()
+	if err != nil {
+		return err
+	}
+	return s.attached(ctx, func(engines *allinone.Engines, _ *allinone.Config) error {
+		if _, err := enforcer.FindLadder(ctx, engines.Stream, ladder); err != nil {
+			return usageIf(err, enforcer.ErrNoLadder)
+		}
 		if err := fn(ctx, engines.Stream, control.Who{Name: name, Reason: s.Reason}, time.Now()); err != nil {
 			return usageIf(err, control.ErrInvalid)
 		}
@@ -107,7 +130,7 @@ type controlApprove struct {
 }
 
 func (c *controlApprove) Run(ctx context.Context) error {
-	return c.change(ctx, c.Act+" of ladder "+c.Ladder+" approved", func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
+	return c.onLadder(ctx, c.Ladder, c.Act+" of ladder "+c.Ladder+" approved", "/v1/enforcement/approve", map[string]any{"act": c.Act}, func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
 		return control.Approve(ctx, log, c.Ladder, control.Class(c.Act), who, now)
 	})
 }
@@ -118,8 +141,8 @@ type rollbackCommand struct {
 }
 
 func (c *rollbackCommand) Run(ctx context.Context) error {
-	return c.change(ctx, "rollback of "+c.Ladder+" asked for; the enforcer does it and writes the result to its journal",
-		func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
+	return c.onLadder(ctx, c.Ladder, "rollback of "+c.Ladder+" asked for; the enforcer does it and writes the result to its journal",
+		"/v1/enforcement/rollback", map[string]any{}, func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
 			return control.Rollback(ctx, log, c.Ladder, who, now)
 		})
 }

@@ -14,8 +14,8 @@ type restoreCommand struct {
 
 // Run asks for it; the enforcer does it, whatever budget, mode and kill switch say, and writes the result to its journal.
 func (c *restoreCommand) Run(ctx context.Context) error {
-	return c.change(ctx, "what ladder "+c.Ladder+" took is asked for; the enforcer gives it back where the issuer can, and tells owner and security",
-		func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
+	return c.onLadder(ctx, c.Ladder, "what ladder "+c.Ladder+" took is asked for; the enforcer gives it back where the issuer can, and tells owner and security",
+		"/v1/enforcement/restore", map[string]any{}, func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
 			return control.RequestRestore(ctx, log, c.Ladder, who, now)
 		})
 }
@@ -23,5 +23,9 @@ func (c *restoreCommand) Run(ctx context.Context) error {
 type resumeCommand struct{ set }
 
 func (c *resumeCommand) Run(ctx context.Context) error {
-	return c.change(ctx, "revocations go on; what was revoked until now counts in no budget any more", control.Resume)
+	const what = "revocations go on; what was revoked until now counts in no budget any more"
+	if done, err := c.remotely(ctx, what, "/v1/enforcement/resume", map[string]any{"reason": c.Reason}); done {
+		return err
+	}
+	return c.change(ctx, what, control.Resume)
 }

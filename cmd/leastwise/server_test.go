@@ -193,6 +193,10 @@ func TestCommandsUseTheServerTheyArePointedAt(t *testing.T) {
 	expect(0, "kill switch on", "control", "kill", "on", "--session", ann, "--reason", "incident")
 	// There is no data yet, and it says so.
 	expect(1, "incident", "doctor", "--session", ann)
+	expect(0, "revocations go on", "resume", "--session", ann, "--reason", "looked at")
+	expect(1, "no ladder", "restore", "none", "--session", ann, "--reason", "why")
+	expect(1, "no ladder", "rollback", "none", "--session", ann, "--reason", "why")
+	expect(1, "no ladder", "control", "approve", "none", "--session", ann, "--reason", "why")
 	expect(2, "the API has no way to do this", "control", "budget", "1/h", "--session", ann, "--reason", "less")
 	expect(1, "lives", "exception", "request", "--session", ann, "--credential", "vault/d/token/x", "--policy", "none-such-lives", "--reason", "why", "--until", "2h")
 	expect(2, "no credential", "policy", "explain", "nonesuch", "--session", ann)

@@ -34,7 +34,6 @@ enforcer:
       approle: {role_id_file: {{.RoleID}}, secret_id_file: {{.SecretID}}}
       reissue: {directory: {{.Delivery}}, max_ttl: 10m, wrap_ttl: 5m}
 {{- if .AWS}}
-  live_credentials: {{.Live}}
   # moto looks at no secret: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to anything.
   aws:
     - {region: {{.Region}}, endpoint: {{.AWS}}}
@@ -49,11 +48,10 @@ func writeConfig(dir string, cfg allinone.Config) error {
 		"Mode": cfg.Enforcer.Mode, "Budget": cfg.Enforcer.Budget, "Vault": target.Address, "Device": target.AuditDevice,
 		"RoleID": target.AppRole.RoleIDFile, "SecretID": target.AppRole.SecretIDFile, "Delivery": target.Reissue.Directory}
 	if len(cfg.Enforcer.AWS) > 0 {
-		v["Live"] = fmt.Sprint(cfg.Enforcer.LiveCredentials)
 		v["AWS"], v["Region"] = cfg.Enforcer.AWS[0].Endpoint, cfg.Enforcer.AWS[0].Region
 	}
 	for name, text := range v {
-		if name != "File" && name != "Live" {
+		if name != "File" {
 			v[name] = quoted(text)
 		}
 	}

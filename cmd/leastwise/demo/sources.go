@@ -71,7 +71,6 @@ func collect(cfg *allinone.Config, s *sources.Sources) error {
 			AWS:       cloudtrail.AWSConfig{Region: awstrail.Region, Endpoint: s.Moto, PathStyle: true},
 			IAM:       &awsiam.Config{Region: awstrail.Region, Endpoint: s.Moto, Interval: round},
 			BatchWait: time.Second, Heartbeat: heartbeat}
-		cfg.Enforcer.LiveCredentials = 100 // AWS alone has one, of which no share could be taken beside Vault's
 		cfg.Enforcer.AWS = []aws.Config{{Region: awstrail.Region, Endpoint: s.Moto}}
 	}
 	cfg.JWTRegistryCollector = &jwtregistry.Config{BatchWait: wait, Heartbeat: heartbeat,
