@@ -81,7 +81,7 @@ func TestNoveltyAndRotationAreKnownInWhatIf(t *testing.T) {
 	}
 	b.rules.metrics = []rules.Metric{{Name: "rotation_age", Source: "any", Condition: "greater_than", Text: "720h", Unit: "seconds", Value: (30 * day).Seconds()}}
 	b.now = b.now.Add(10 * time.Minute) // what was kept for the other question is over
-	got = get[contract.WhatIf](v, "/v1/policies/long-lived/whatif?metric=rotation_age&threshold=120h&days=4")
+	got = get[contract.WhatIf](v, "/v1/policies/long-lived/whatif?metric=rotation_age&threshold=120h&days=5")
 	if got.Then != 1 || len(got.WouldFall) != 1 || got.WouldFall[0].Key != key(2) || got.Days[0].Unknown != 1 {
 		t.Errorf("rotation: %+v", got)
 	}

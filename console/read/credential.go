@@ -124,18 +124,13 @@ func closeTo(a, b float64) bool { return a == b || (a-b)*(a-b) < 0.0001*a*b }
 
 func (r *Reader) hours(ctx context.Context, d *contract.CredentialDetail) error {
 	from := r.now().Add(-14 * 24 * time.Hour)
-	return r.each(ctx, "uses", `SELECT toInt64(toUnixTimestamp(toStartOfHour(occurred_at))) AS hour, uniqExactIf(id, kind = 'USED'), uniqExactIf(id, kind = 'DENIED')
-		FROM events WHERE credential = ? AND kind IN ('USED', 'DENIED') AND flag = '' AND occurred_at >= ? AND written_at >= ? GROUP BY hour ORDER BY hour`,
-		[]any{d.Key, from, writtenFor(from)}, func(rows store.Rows) error {
-			var hour int64
-			var h contract.HourOfUse
-			if err := rows.Scan(&hour, &h.Uses, &h.Denied); err != nil {
-				return err
-			}
-			h.At = time.Unix(hour, 0).UTC()
-			d.UsesByHour = append(d.UsesByHour, h)
-			return nil
-		})
+	known, err := r.useByHour(ctx, []string{d.Key}, from)
+	for _, h := range known[d.Key] {
+		if at := time.UnixMilli(h[0]).UTC(); at.Add(time.Hour).After(from) {
+			d.UsesByHour = append(d.UsesByHour, contract.HourOfUse{At: at, Uses: uint64(h[1]), Denied: uint64(h[2])})
+		}
+	}
+	return err
 }
 
 // writtenFor is when the first row of what happened since a time can have been written: not before, but for clocks that
@@ -158,14 +153,16 @@ func (r *Reader) Events(ctx context.Context, key, cursor string, limit int) (con
 		where = " AND (toUnixTimestamp64Nano(occurred_at), hex(id)) < (?, ?)"
 		args = append(args, at, after[1])
 	}
-	// Some credentials have very many: first which they are, then all that is told of them.
+	// Some credentials have very many: first which they are, then all that is told of them, in the weeks that hold them.
 	var ids []string
 	var first, last int64
-	err = r.each(ctx, "events", `SELECT hex(id) AS name, toUnixTimestamp64Nano(occurred_at) AS at FROM events
+	var written [2]time.Time
+	err = r.each(ctx, "events", `SELECT hex(id) AS name, toUnixTimestamp64Nano(occurred_at) AS at, written_at FROM events
 		WHERE credential = ?`+where+` ORDER BY occurred_at DESC, id DESC LIMIT 1 BY id LIMIT ?`, append(args, limit+1), func(rows store.Rows) error {
 		var id string
 		var at int64
-		if err := rows.Scan(&id, &at); err != nil {
+		var when time.Time
+		if err := rows.Scan(&id, &at, &when); err != nil {
 			return err
 		}
 		if len(ids) == limit {
@@ -173,9 +170,15 @@ func (r *Reader) Events(ctx context.Context, key, cursor string, limit int) (con
 			return nil
 		}
 		if ids = append(ids, id); len(ids) == 1 {
-			last = at
+			last, written = at, [2]time.Time{when, when}
 		}
 		first = at
+		if when.Before(written[0]) {
+			written[0] = when
+		}
+		if when.After(written[1]) {
+			written[1] = when
+		}
 		return nil
 	})
 	if err != nil || len(ids) == 0 {
@@ -184,8 +187,8 @@ func (r *Reader) Events(ctx context.Context, key, cursor string, limit int) (con
 	err = r.each(ctx, "events", `SELECT lower(hex(id)), kind, toUnixTimestamp64Nano(occurred_at), toUnixTimestamp64Nano(observed_at), source, instance, action,
 			permission, resource, outcome, error, record_id, position, actor, remote_address, labels, flag
 		FROM events WHERE credential = ? AND occurred_at >= fromUnixTimestamp64Nano(toInt64(?)) AND occurred_at <= fromUnixTimestamp64Nano(toInt64(?))
-			AND id IN (SELECT toFixedString(unhex(arrayJoin(?)), 16))
-		ORDER BY occurred_at DESC, id DESC LIMIT 1 BY id`, []any{key, first, last, ids}, func(rows store.Rows) error {
+			AND written_at >= ? AND written_at <= ? AND id IN (SELECT toFixedString(unhex(arrayJoin(?)), 16))
+		ORDER BY occurred_at DESC, id DESC LIMIT 1 BY id`, []any{key, first, last, written[0], written[1], ids}, func(rows store.Rows) error {
 		var e contract.Event
 		var at, observed int64
 		var outcome, actor string
@@ -208,38 +211,6 @@ func (r *Reader) Events(ctx context.Context, key, cursor string, limit int) (con
 	return page, err
 }
 
-// MaxKeys is how many credentials' use is told at once.
-const MaxKeys = 300
-
-// Use counts calls of credentials by buckets of time.
-func (r *Reader) Use(ctx context.Context, keys []string, from, to time.Time, bucket time.Duration) ([]contract.KeyUse, error) {
-	out := []contract.KeyUse{}
-	if len(keys) == 0 {
-		return out, nil
-	}
-	at := map[string]int{}
-	width := bucket.Milliseconds()
-	err := r.each(ctx, "uses", `SELECT credential, intDiv(toUnixTimestamp64Milli(occurred_at), ?) * ? AS bucket,
-			toInt64(uniqExactIf(id, kind = 'USED')), toInt64(uniqExactIf(id, kind = 'DENIED'))
-		FROM events WHERE credential IN (?) AND kind IN ('USED', 'DENIED') AND flag = '' AND occurred_at >= ? AND occurred_at < ? AND written_at >= ?
-		GROUP BY credential, bucket ORDER BY credential, bucket LIMIT 200000`, []any{width, width, keys, from, to, writtenFor(from)}, func(rows store.Rows) error {
-		var key string
-		var one [3]int64
-		if err := rows.Scan(&key, &one[0], &one[1], &one[2]); err != nil {
-			return err
-		}
-		i, ok := at[key]
-		if !ok {
-			i = len(out)
-			at[key] = i
-			out = append(out, contract.KeyUse{Key: key})
-		}
-		out[i].Buckets = append(out[i].Buckets, one)
-		return nil
-	})
-	return out, err
-}
-
 // Facts are what decides, beside its row in the fleet, which policies apply to a credential.
 type Facts struct {
 	Labels   map[string]string
@@ -253,7 +224,7 @@ func (r *Reader) Facts(ctx context.Context) (map[string]Facts, error) {
 
 func (r *Reader) readFacts(ctx context.Context) (map[string]Facts, error) {
 	out := map[string]Facts{}
-	err := r.each(ctx, "labels", `SELECT credential, labels, policies FROM credentials FINAL
+	err := r.sweep(ctx, "labels", `SELECT credential, labels, policies FROM credentials FINAL
 		WHERE isNull(revoked_at) AND (isNull(expires_at) OR expires_at > now())`, nil, func(rows store.Rows) error {
 		var key string
 		var f Facts

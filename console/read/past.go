@@ -143,7 +143,7 @@ func (p *pastReading) credentials(ctx context.Context) error {
 	if p.opts.Credential != "" {
 		where, args = "credential = ?", []any{p.opts.Credential}
 	}
-	err := p.each(ctx, "credentials", `SELECT credential, type, source, instance, principal, agent, owner,
+	err := p.sweep(ctx, "credentials", `SELECT credential, type, source, instance, principal, agent, owner,
 			ifNull(toUnixTimestamp64Nano(issued_at), 0), ifNull(toUnixTimestamp64Nano(expires_at), 0), ifNull(toUnixTimestamp64Nano(revoked_at), 0),
 			ifNull(toUnixTimestamp64Nano(first_seen_at), 0), ifNull(toUnixTimestamp64Nano(last_used_at), 0), never_expires, denied_permissions`+columns+`
 		FROM credentials FINAL WHERE `+where, args, func(rows store.Rows) error {
@@ -232,7 +232,7 @@ func (p *pastReading) told(ctx context.Context, what, columns, from, at, where s
 	if len(p.past.At) > 1 {
 		first-- // the first day ends when the next begins
 	}
-	err := p.each(ctx, what, `SELECT credential, toInt64(intDiv(toUnixTimestamp(`+at+`), 86400)) AS day, `+columns+` FROM `+from+` WHERE `+where+` AND `+at+` >= ?
+	err := p.sweep(ctx, what, `SELECT credential, toInt64(intDiv(toUnixTimestamp(`+at+`), 86400)) AS day, `+columns+` FROM `+from+` WHERE `+where+` AND `+at+` >= ?
 		GROUP BY credential, day`, args, func(rows store.Rows) error {
 		var key string
 		var day int64
@@ -353,7 +353,7 @@ func (p *pastReading) refused(ctx context.Context) error {
 		where, args = " AND credential = ?", []any{p.opts.Credential}
 	}
 	first := map[string][]int64{}
-	err := p.each(ctx, "refused calls", `SELECT credential, toUnixTimestamp64Nano(min(occurred_at)) FROM events WHERE kind = 'DENIED'`+where+`
+	err := p.sweep(ctx, "refused calls", `SELECT credential, toUnixTimestamp64Nano(min(occurred_at)) FROM events WHERE kind = 'DENIED'`+where+`
 		GROUP BY credential, permission`, args, func(rows store.Rows) error {
 		var key string
 		var at int64

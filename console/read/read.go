@@ -73,18 +73,25 @@ type Reader struct {
 	now   func() time.Time
 
 	mu    sync.Mutex
-	chain map[chainKey]*chain // guarded by mu
+	chain map[chainKey]*chain  // guarded by mu
+	use   map[string]usedHours // guarded by mu
+	held  int                  // hours in use; guarded by mu
 	trend cached[map[string][]dayCount]
 	facts cached[map[string]Facts]
 }
 
 // New makes a reader of a database.
 func New(db *store.DB, names Names, now func() time.Time) *Reader {
-	return &Reader{db: db, names: names, now: now, chain: map[chainKey]*chain{}}
+	return &Reader{db: db, names: names, now: now, chain: map[chainKey]*chain{}, use: map[string]usedHours{}}
 }
 
-// each calls take for every row of a query.
+// each calls take for every row of a query that reads little, as a page's do: one thread is a third cheaper than several.
 func (r *Reader) each(ctx context.Context, what, query string, args []any, take func(store.Rows) error) error {
+	return r.sweep(store.WithSettings(ctx, map[string]any{"max_threads": 1}), what, query, args, take)
+}
+
+// sweep is each for a query that reads much.
+func (r *Reader) sweep(ctx context.Context, what, query string, args []any, take func(store.Rows) error) error {
 	rows, err := r.db.Query(ctx, query, args...)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", what, err)

@@ -25,22 +25,26 @@ func first(c int, a, b string) int { return cmp.Or(c, strings.Compare(a, b)) }
 func (v *View) Duties(owners []string) contract.Duties {
 	out := contract.Duties{Items: []contract.Duty{}}
 	now := v.Now.UnixNano()
-	var mine []*fleet.Item
+	type dutiful struct {
+		*fleet.Item
+		due time.Time
+	}
+	var mine []dutiful
 	for _, it := range v.Sorted(fleet.ByDeviation) {
 		if it.Ended(now) || len(v.standing(it)) == 0 {
 			continue
 		}
 		if owners == nil || slices.Contains(owners, it.Owner) || it.Owner == "" && slices.Contains(owners, fleet.Unowned) {
-			mine = append(mine, it)
+			mine = append(mine, dutiful{it, due(it)})
 		} else {
 			out.Others++
 		}
 	}
-	slices.SortStableFunc(mine, func(a, b *fleet.Item) int {
-		return cmp.Or(due(a).Compare(due(b)), cmp.Compare(b.Severity, a.Severity)) // then by deviation, as they came
+	slices.SortStableFunc(mine, func(a, b dutiful) int {
+		return cmp.Or(a.due.Compare(b.due), cmp.Compare(b.Severity, a.Severity)) // then by deviation, as they came
 	})
 	for _, it := range bounded(mine) {
-		out.Items = append(out.Items, v.duty(it))
+		out.Items = append(out.Items, v.duty(it.Item))
 	}
 	return out
 }

@@ -62,7 +62,37 @@ func fill(ctx context.Context, db *store.DB, opts Options) ([]*pb.Exception, err
 		FROM decisions_in_force FINAL CROSS JOIN (SELECT number + 1 AS back FROM numbers(348)) AS hours`); err != nil {
 		return nil, fmt.Errorf("make the fleet: confirmed decisions: %w", err)
 	}
+	if err := wholeWeeks(ctx, db); err != nil {
+		return nil, err
+	}
 	return exceptions, db.Exec(ctx, "DROP VIEW bench_credentials")
+}
+
+// wholeWeeks does now what the engine does a day after a week's last row: its parts become one.
+func wholeWeeks(ctx context.Context, db *store.DB) error {
+	rows, err := db.Query(ctx, `SELECT DISTINCT table, partition FROM system.parts
+		WHERE active AND database = currentDatabase() AND table IN ('events', 'decisions') AND partition < toString(toMonday(today()))`)
+	if err != nil {
+		return fmt.Errorf("make the fleet: weeks: %w", err)
+	}
+	defer rows.Close()
+	var statements []string
+	for rows.Next() {
+		var table, week string
+		if err := rows.Scan(&table, &week); err != nil {
+			return fmt.Errorf("make the fleet: weeks: %w", err)
+		}
+		statements = append(statements, "OPTIMIZE TABLE "+table+" PARTITION '"+week+"' FINAL")
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("make the fleet: weeks: %w", err)
+	}
+	for _, statement := range statements {
+		if err := db.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("make the fleet: weeks: %w", err)
+		}
+	}
+	return nil
 }
 
 // stateOf is what the processor remembers of the use of a credential of one kind.
