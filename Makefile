@@ -108,11 +108,16 @@ race: libchdb ## the packages in which goroutines share state, under the race de
 
 # Tests that need a real Vault, a real SPIRE or moto have that in their name, and skip where it is not there.
 .PHONY: e2e
-e2e: build libchdb vault spire moto ## tests against the real Vault and SPIRE and moto, then the demo until all is as expected
+e2e: build libchdb vault spire moto ## tests against the real Vault and SPIRE and moto, the demo until all is as expected, demo-walk and hostile
 	export LEASTWISE_VAULT=$${LEASTWISE_VAULT:-$$(tools/vault.sh)} LEASTWISE_SPIRE=$${LEASTWISE_SPIRE:-$$(tools/spire.sh)} LEASTWISE_MOTO=$${LEASTWISE_MOTO:-$$(tools/moto.sh)}
 	console/signin/testdata/provider/install.sh
 	$(GO) test -json -count=1 -p 1 -run 'RealVault|RealSPIRE|Moto|OIDCProvider' $(PACKAGES) | $(SUMMARY)
 	bin/leastwise demo --once
+	if command -v "$${CHROMIUM:-chromium}" >/dev/null; then
+		$(MAKE) --no-print-directory demo-walk hostile
+	else
+		echo "no Chromium: the walk through the demo's page and the hostile fleet are left out" >&2
+	fi
 
 .PHONY: hostile
 hostile: build libchdb schemathesis ## a fleet of hostile strings through pipeline and console, in Chromium and to schemathesis
