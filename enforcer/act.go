@@ -153,6 +153,9 @@ func (p *partition) inputs(ctx context.Context, now time.Time, r *running, out *
 		in.Facts.Approvals = e.approvals(id)
 		in.Rollback = e.control.Rollback(id) != nil
 		in.Restore = e.control.Restore(id)
+		if observing(r.s) {
+			in.Denials = e.control.Denied(id)
+		}
 	}
 	in.Unsent = e.unsent(now, r)
 	for _, step := range d.GetLadder().GetEscalation() {
@@ -273,7 +276,7 @@ func (e *Enforcer) live(ctx context.Context, now time.Time, own *issuer) (int, e
 func (e *Enforcer) do(ctx context.Context, step Step, r *running) *Outcome {
 	out := &Outcome{Act: step.Act}
 	switch step.Act {
-	case TellOwner, TellRest, Remind, Escalate, Report, TellMoved, TellPath, TellRestored:
+	case TellOwner, TellRest, Remind, Escalate, Report, TellMoved, TellPath, TellRestored, TellDenied:
 		e.tell(ctx, step, r, out)
 		return out
 	case Transmit:

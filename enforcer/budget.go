@@ -75,6 +75,8 @@ type ledger struct {
 	mu sync.Mutex
 	// By ladder; guarded by mu.
 	intents map[string]intent
+	// Re-issues that are watched, by ladder; guarded by mu.
+	corrections map[string]correction
 }
 
 // apply takes a record of the journal, this process's own included.
@@ -83,6 +85,7 @@ func (b *ledger) apply(m stream.Message) error {
 	if err != nil {
 		return err
 	}
+	b.watch(s)
 	// Compaction may have removed the intent and left what came after it.
 	switch {
 	case s.State == pb.LadderState_REVOKE_INTENDED || s.State == pb.LadderState_REVOKED || intended(s):

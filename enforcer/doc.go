@@ -22,7 +22,7 @@
 //	   │                   ├── failed ─▶ RETRYING ─┤ asks the target first
 //	   │                   │              └─ max_attempts, permission ─▶ ESCALATED (goes on, slowly)
 //	   │                   ▼ proven gone
-//	   │                REVOKED ─▶ REISSUE_INTENDED ─▶ REISSUED ─┬────────────▶ CLOSED ─▶ ROLLED_BACK (when asked)
+//	   │                REVOKED ─▶ REISSUE_INTENDED ─▶ REISSUED ─┬────────────▶ CLOSED ─▶ ROLLED_BACK (asked, or by policy)
 //	   │                   └─────────────────────────────────────┤                ▲
 //	   │                                 the target has a second │ step           │
 //	   ▼                                                         ▼                │
@@ -55,6 +55,10 @@
 // (restore.go says why no budget, mode or kill switch hinders that), and is not
 // taken again but by a new ladder, with its owner told anew and a full grace
 // period. The second step is not done to what was given back.
+//
+// What was given back is watched: what it denies although the former scope
+// allowed it is told to owner and security, and where the policy says so the
+// former scope is put back (correct.go, watch.go).
 //
 // The journal (topic leastwise.enforcement, key: credential) gets an entry
 // before and after every act, and an act starts only when its intent is

@@ -74,8 +74,10 @@ type Enforcer struct {
 	control     control.State
 	ledger      ledger
 	append      func(ctx context.Context, s *pb.LadderState) error // makes a journal entry durable
+	note        func(ctx context.Context, r refused) error         // makes denials durable
 
 	changes atomic.Uint64 // counts changes of control and exceptions
+	denials atomic.Uint64 // counts records of denials, which concern few ladders
 
 	mu      sync.Mutex
 	waiting map[string]bool // topics not read whole yet; guarded by mu
@@ -101,7 +103,7 @@ func New(cfg Config, deps Deps) (*Enforcer, error) {
 		host, _ := os.Hostname() // an empty name is a name, too
 		e.cfg.Writer = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
-	e.append = e.publishEntry
+	e.append, e.note = e.publishEntry, e.publishDenied
 	var err error
 	if e.mode, err = control.ParseMode(cfg.Mode); err != nil {
 		return nil, err
@@ -230,7 +232,10 @@ func (e *Enforcer) follow(ctx context.Context, topic string, apply func(stream.M
 			e.metrics.invalid.WithLabelValues(topic).Inc()
 			e.log.Error("enforcer: record can not be read", "topic", topic, "partition", m.Partition, "offset", m.Offset, "error", err)
 		}
-		if topic != schemas.TopicEnforcement {
+		switch {
+		case topic == schemas.TopicControl && control.IsDenied(m):
+			e.denials.Add(1)
+		case topic != schemas.TopicEnforcement:
 			e.changes.Add(1)
 		}
 		if topic == schemas.TopicControl {

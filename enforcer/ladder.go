@@ -46,10 +46,11 @@ const (
 	TellRestored // owner and security, what became of the wish to have it back
 	Reverify     // asks again, when what was exposed must have ended
 	Finish       // the second step of the revocation, and its proof
+	TellDenied   // owner and security, what the narrower scope denied
 )
 
 var actNames = [...]string{"nothing", "tell_owner", "tell_rest", "remind", "escalate", "report", "look", "revoke", "verify", "reissue", "rollback",
-	"transmit", "tell_moved", "tell_path", "restore", "tell_restored", "reverify", "finish"}
+	"transmit", "tell_moved", "tell_path", "restore", "tell_restored", "reverify", "finish", "tell_denied"}
 
 func (a Act) String() string { return actNames[a] }
 
@@ -65,6 +66,8 @@ type Inputs struct {
 	Report bool
 	// Rollback is set when somebody asked for it.
 	Rollback bool
+	// Denials are what was denied because of the ladder's re-issue, up to now.
+	Denials []*pb.Denial
 	// Unsent is when those who accept a credential that was taken are to be
 	// told (again); zero: nobody is left to be told.
 	Unsent time.Time

@@ -52,6 +52,8 @@ func message(kind notify.Kind, now time.Time, s *pb.LadderState, d *pb.Decision,
 		outcome(&b, s)
 	case notify.Restored:
 		restoration(&b, s)
+	case notify.Denied:
+		denied(&b, s)
 	case notify.Escalation:
 		fmt.Fprintf(&b, "Why you are told: %s\n", stuck(s))
 		consequence(&b, now, s, sub, m)
@@ -87,6 +89,11 @@ func title(kind notify.Kind, s *pb.LadderState, m notify.Message) string {
 			return fmt.Sprintf("Credential of %s was given back", who)
 		}
 		return fmt.Sprintf("Credential of %s was not given back", who)
+	case notify.Denied:
+		if s.State == pb.LadderState_ROLLED_BACK {
+			return fmt.Sprintf("The former scope of %s was put back", who)
+		}
+		return fmt.Sprintf("%s is denied what its former scope allowed", who)
 	case notify.Moved:
 		return fmt.Sprintf("Later than announced: credential of %s will be revoked at %s", who, m.RevokeAt.Format(time.RFC3339))
 	case notify.Outcome:

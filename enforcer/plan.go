@@ -83,7 +83,7 @@ func (e *Enforcer) Plan(ctx context.Context) (Plan, error) {
 		}
 	}
 	for _, r := range newest {
-		if r.s == nil || ended(r.s) || r.s.State == pb.LadderState_CLOSED || r.s.State == pb.LadderState_ROLLED_BACK || r.s.State == pb.LadderState_RESTORED {
+		if r.s == nil || ended(r.s) || r.s.State == pb.LadderState_CLOSED && !undoing(r.s) || r.s.State == pb.LadderState_ROLLED_BACK || r.s.State == pb.LadderState_RESTORED {
 			continue
 		}
 		step, err := e.planned(ctx, now, r)

@@ -73,15 +73,29 @@ func (e *Enforcer) nextAfter(now time.Time, s *pb.LadderState, in Inputs) (strin
 		}
 		return "issue a narrower one", now, refused
 	}
+	if undoing(s) {
+		var refused []Refusal
+		if in.Facts.Overall < pb.Ladder_ENFORCE {
+			refused = append(refused, Refusal{GuardMode, "overall mode is " + modeWord(in.Facts.Overall)})
+		}
+		if r := kill(nil, now, s, nil, &in.Facts); r != nil {
+			refused = append(refused, *r)
+		}
+		return "put the former scope back: " + deniedText(s.Correction), now, refused
+	}
+	then := ""
+	if s.Correction != nil {
+		then = "; " + deniedText(s.Correction)
+	}
 	if in.FinishAfter > 0 && s.FinishedAt == nil {
 		at := later(instant(s.RevokedAt).Add(in.FinishAfter), now)
 		step := e.ladder.finish(at, s, in)
-		return "second step, which can not be taken back", at, step.Refused
+		return "second step, which can not be taken back" + then, at, step.Refused
 	}
 	if exposed(s) {
-		return "ask whether nothing of it works any more", instant(s.WorksUntil), nil
+		return "ask whether nothing of it works any more" + then, instant(s.WorksUntil), nil
 	}
-	return "close", now, nil
+	return "close" + then, now, nil
 }
 
 func later(a, b time.Time) time.Time {

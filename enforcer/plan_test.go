@@ -66,12 +66,17 @@ func TestThePlanSaysWhatWouldBeDoneWhenAndWhatRefuses(t *testing.T) {
 		e.RevokedAt, e.IntendedAs, e.WorksUntil = stamp(now.Add(-time.Hour)), "id of it", stamp(now.Add(5*time.Hour))
 	})
 	add("over", closed, nil)
+	add("missed", closed, func(e *pb.LadderState) {
+		undo(e.Decision)
+		e.ReissuedAt, e.Reissue = stamp(now), &pb.Reissue{PolicyName: "leastwise-fake"}
+		e.Correction = &pb.Correction{Denials: []*pb.Denial{{Permission: wanted, Count: 3}}}
+	})
 	if err := control.SetKillSwitch(t.Context(), s.c, true, control.Who{Name: "operator", Reason: "drill"}, now); err != nil {
 		t.Fatal(err)
 	}
 	before := f.Alive()
 	p := s.plan(fastConfig(), map[string]Target{"fake/default": f})
-	if p.Killed != "operator" || p.Mode != "enforce" || len(p.Ladders) != 3 {
+	if p.Killed != "operator" || p.Mode != "enforce" || len(p.Ladders) != 4 {
 		t.Fatalf("%+v", p)
 	}
 	by := map[string]PlannedStep{}
@@ -83,7 +88,7 @@ func TestThePlanSaysWhatWouldBeDoneWhenAndWhatRefuses(t *testing.T) {
 	for _, r := range soon.Refused {
 		guards[r.Guard] = true
 	}
-	if soon.Act != "revoke" || !soon.At.Equal(now.Add(time.Hour)) || soon.Sighting != "alive" || soon.Collateral.Others != 1 || soon.BudgetLeft != 3 ||
+	if soon.Act != "revoke" || !soon.At.Equal(now.Add(time.Hour)) || soon.Sighting != "alive" || soon.Collateral.Others != 1 || soon.BudgetLeft != 4 ||
 		!guards["kill_switch"] || !guards["collateral"] || len(guards) != 2 || !strings.Contains(soon.GivenBack, "1 permissions") {
 		t.Errorf("%+v", soon)
 	}
@@ -92,6 +97,9 @@ func TestThePlanSaysWhatWouldBeDoneWhenAndWhatRefuses(t *testing.T) {
 	}
 	if taken := by["taken"]; !strings.HasPrefix(taken.Act, "second step") || !taken.At.Equal(now.Add(71*time.Hour)) || taken.ExposedUntil == nil || taken.Refused[0].Guard != "kill_switch" {
 		t.Errorf("%+v", taken)
+	}
+	if missed := by["missed"]; missed.Act != "put the former scope back: the narrower scope denied "+wanted+" (3 times)" || missed.Refused[0].Guard != "kill_switch" {
+		t.Errorf("%+v", missed)
 	}
 	var text strings.Builder
 	if err := p.Write(&text); err != nil {

@@ -50,6 +50,8 @@ func (l *Ladder) settle(now time.Time, s *pb.LadderState, in Inputs) Step {
 		return l.settleFinish(now, s, in)
 	case Report:
 		return l.settleReport(now, s, in)
+	case TellDenied:
+		return l.settleTellDenied(now, s, in)
 	default:
 		return Step{Wake: now}
 	}
@@ -234,6 +236,9 @@ func (l *Ladder) settleReissue(now time.Time, s *pb.LadderState, in Inputs) Step
 func (l *Ladder) settleRollback(now time.Time, s *pb.LadderState, in Inputs) Step {
 	out := in.Outcome
 	next := entry(now, s, nil)
+	if settleUndone(next, in) {
+		return Step{Entry: next}
+	}
 	if out.Err == nil {
 		next.State, next.Attempt, next.Waiting = pb.LadderState_ROLLED_BACK, nil, ""
 		next.Reason = "the former scope was put back"
@@ -266,8 +271,21 @@ func (l *Ladder) after(now time.Time, s *pb.LadderState, in Inputs) Step {
 		if planned(s) {
 			return l.giveBack(now, s, in)
 		}
-	case pb.LadderState_ROLLED_BACK:
-		return Step{}
+	}
+	step, wake, done := l.corrected(now, s, in)
+	if done {
+		return step
+	}
+	if step = l.wrapUp(now, s, in); step.Entry == nil && step.Act == Nothing {
+		step.Wake = earlier(step.Wake, wake)
+	}
+	return step
+}
+
+// wrapUp brings a ladder to its end of which nothing is taken or given any more.
+func (l *Ladder) wrapUp(now time.Time, s *pb.LadderState, in Inputs) Step {
+	if s.State == pb.LadderState_ROLLED_BACK {
+		return Step{Wake: in.Unsent}
 	}
 	if in.Rollback && planned(s) {
 		return l.rollBack(now, s, in)
@@ -299,6 +317,9 @@ func (l *Ladder) after(now time.Time, s *pb.LadderState, in Inputs) Step {
 	default:
 		next.Reason = fmt.Sprintf("the revocation did not come back in the issuer's log within %s", l.LogDeadline)
 	}
+	if s.Correction != nil {
+		next.Reason += "; " + deniedText(s.Correction)
+	}
 	return Step{Entry: next}
 }
 
@@ -318,7 +339,7 @@ func (l *Ladder) giveBack(now time.Time, s *pb.LadderState, in Inputs) Step {
 		return Step{Act: Reissue}
 	}
 	next := entry(now, s, nil)
-	next.State, next.Waiting = pb.LadderState_REISSUE_INTENDED, ""
+	next.State, next.Waiting, next.ReissuedAt = pb.LadderState_REISSUE_INTENDED, "", stamp(now)
 	next.ApprovedBy = approving(approved, "")
 	return Step{Entry: next, Act: Reissue}
 }

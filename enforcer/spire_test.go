@@ -163,6 +163,27 @@ func (r *ladderRun) until(d *pb.Decision) {
 	r.t.Fatalf("not closed: %v", r.newest())
 }
 
+// killed lets the process die one to three times between intent and result, each
+// time at one of the first calls, and start again until the ladder is closed.
+func (r *ladderRun) killed(rng *rand.Rand, d *pb.Decision, calls int) {
+	r.t.Helper()
+	kills, died := 1+rng.IntN(3), 0
+	for r.newest().GetState() != closed {
+		r.left, r.after = 0, rng.IntN(2) == 0
+		if died < kills {
+			r.left = 1 + rng.IntN(calls)
+		}
+		r.start()
+		r.until(d)
+		if r.dead {
+			died++
+		}
+	}
+	if died == 0 {
+		r.t.Error("it was never killed between intent and result")
+	}
+}
+
 // Each ladder is killed one to three times between intent and result.
 func TestRealSPIREKilledBetweenIntentAndResultItHappensOnce(t *testing.T) {
 	s := spiretest.Start(t, "")
@@ -192,22 +213,7 @@ func TestRealSPIREKilledBetweenIntentAndResultItHappensOnce(t *testing.T) {
 				d.Violations = []*pb.Violation{{PolicyId: "long", Metric: "lifetime", Condition: "greater_than", Threshold: "20m", Severity: "high"}}
 			})
 			r := &ladderRun{t: t, target: tg, clock: time.Now()}
-			kills := 1 + rng.IntN(3)
-			died := 0
-			for r.newest().GetState() != closed {
-				r.left, r.after = 0, rng.IntN(2) == 0
-				if died < kills {
-					r.left = 1 + rng.IntN(3)
-				}
-				r.start()
-				r.until(d)
-				if r.dead {
-					died++
-				}
-			}
-			if died == 0 {
-				t.Error("it was never killed between intent and result")
-			}
+			r.killed(rng, d, 3)
 			calls := done(t, s.Log, e.Id)
 			now, err := s.Entry.GetEntry(t.Context(), &entryv1.GetEntryRequest{Id: e.Id})
 			if err != nil {

@@ -57,6 +57,16 @@ type Restorer interface {
 	Restore(ctx context.Context, c target.Credential) error
 }
 
+// Corrector is a target whose re-issue takes permissions away: it can tell
+// which denied calls are a consequence. It asks nobody and changes nothing:
+// what it needs stands in the re-issue since it was planned.
+type Corrector interface {
+	// Caused tells that `by` lacks the permission because of the re-issue made
+	// at `since`: by holds what was narrowed, the former scope allowed it, and
+	// the narrower one does not. What is not certain is not caused.
+	Caused(done *pb.Reissue, since time.Time, by *pb.Decision, permission string) bool
+}
+
 // Finisher is a target whose revocation is done in two steps: one that can be
 // taken back at once, and after a further period one that can not, such as
 // deleting a deactivated key.

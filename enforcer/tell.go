@@ -33,11 +33,15 @@ func (e *Enforcer) tell(ctx context.Context, step Step, r *running, out *Outcome
 			}
 		}
 		kind, at = notify.Escalation, dueAt(r.s)
-	case TellRestored:
+	case TellRestored, TellDenied:
 		d = r.s.Decision
 		owner = e.reachable(d)
 		counted = union(union(owner, e.policyChannels(d, owner)), e.cfg.Escalation)
-		kind = notify.Restored
+		if kind = notify.Restored; step.Act == TellDenied {
+			kind = notify.Denied
+			e.log.Warn("enforcer: a narrower scope denied what the former allowed", "credential", r.s.Credential, "ladder", r.s.LadderId,
+				"what", deniedText(r.s.Correction))
+		}
 	case TellRest:
 		counted = missing(owner, r.s.Told)
 	case Remind:
@@ -68,13 +72,13 @@ func (e *Enforcer) tell(ctx context.Context, step Step, r *running, out *Outcome
 	if len(errs) > 0 {
 		out.Err = errors.New(strings.Join(errs, "; "))
 	}
-	if len(counted) == 0 && step.Act == TellRestored {
+	if len(counted) == 0 && (step.Act == TellRestored || step.Act == TellDenied) {
 		out.Told = []string{"the log"}
 	}
 	switch step.Act {
 	case Report, TellRestored:
 		e.reported(now, r, out)
-	case TellMoved, TellPath:
+	case TellMoved, TellPath, TellDenied:
 		r.quiet = time.Time{}
 		if len(out.Told) == 0 {
 			r.quiet = now.Add(e.cfg.HoldEvery)

@@ -23,8 +23,11 @@ type Transmitter interface {
 // again; zero: they have been, or there are none. The journal holds the ladder
 // open until then, so that a restart begins anew.
 func (e *Enforcer) unsent(now time.Time, r *running) time.Time {
-	if e.transmitter == nil || r.sent || !revoked(r.s) || r.s.State == pb.LadderState_CLOSED || r.s.State == pb.LadderState_ROLLED_BACK {
+	if e.transmitter == nil || r.sent || !revoked(r.s) || r.s.State == pb.LadderState_CLOSED {
 		return time.Time{}
+	}
+	if r.s.State == pb.LadderState_ROLLED_BACK && r.sends == 0 {
+		return time.Time{} // what was begun before the rollback is brought to its end by this process
 	}
 	if r.send.IsZero() {
 		return now

@@ -198,6 +198,7 @@ func (p *proxy) passed(path string) (n int) {
 // realServer is a real Vault with the enforcer's AppRole and exactly its policy.
 type realServer struct {
 	addr     string
+	audit    string // file of the audit log
 	secretID string
 }
 
@@ -223,7 +224,7 @@ func startVault(t *testing.T) *realServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
-	v := &realServer{addr: "http://" + listen}
+	v := &realServer{addr: "http://" + listen, audit: filepath.Join(dir, "audit.log")}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if resp, err := http.Get(v.addr + "/v1/sys/health"); err == nil {
 			resp.Body.Close()
@@ -235,7 +236,7 @@ func startVault(t *testing.T) *realServer {
 			t.Fatal("vault is not ready")
 		}
 	}
-	v.do(t, "sys/audit/file", map[string]any{"type": "file", "options": map[string]string{"file_path": filepath.Join(dir, "audit.log")}})
+	v.do(t, "sys/audit/file", map[string]any{"type": "file", "options": map[string]string{"file_path": v.audit}})
 	v.do(t, "sys/auth/approle", map[string]any{"type": "approle"})
 	v.do(t, "auth/token/roles/leastwise", map[string]any{"allowed_policies_glob": "leastwise-*", "orphan": true, "renewable": true})
 	v.do(t, "sys/policies/acl/broad", map[string]any{"policy": `path "secret/data/*" { capabilities = ["create", "read", "update"] }`})

@@ -27,6 +27,8 @@ type partition struct {
 	ladders map[string]*running
 	due     wakes
 	changes uint64 // e.changes when all ladders were last woken
+	denials uint64 // e.denials when watched ladders were last woken
+	refused []refused
 }
 
 // running is a ladder in memory: the journal's newest entry and what is known
@@ -123,6 +125,7 @@ func (p *partition) take(m stream.Message) {
 func (p *partition) decide(d *pb.Decision) {
 	now := p.e.now()
 	p.e.metrics.decisionAge.Observe(max(0, now.Sub(instant(d.DecidedAt)).Seconds()))
+	p.denied(d)
 	r := p.ladders[d.Credential]
 	switch {
 	case r == nil && len(d.Violations) == 0:
@@ -140,6 +143,9 @@ func (p *partition) decide(d *pb.Decision) {
 // tick lets every ladder go on whose time has come, or all if a setting or an
 // exception changed.
 func (p *partition) tick(ctx context.Context) error {
+	if err := p.note(ctx); err != nil {
+		return err
+	}
 	if n := p.e.changes.Load(); n != p.changes {
 		p.changes = n
 		for _, r := range p.ladders {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/leastwise/leastwise/enforcer/control"
 	"github.com/leastwise/leastwise/enforcer/notify"
 	"github.com/leastwise/leastwise/enforcer/target/targettest"
 	"github.com/leastwise/leastwise/internal/daemon"
@@ -69,6 +70,8 @@ type world struct {
 	dead  bool
 	// away makes the journal refuse entries without the process dying.
 	away func(s *pb.LadderState) bool
+	// noted are the records of denials, as the topic of settings keeps them.
+	noted []stream.Message
 	// full is the issuer with all optional parts; nil: it has none.
 	full *full
 }
@@ -117,15 +120,41 @@ func (w *world) start(cfg Config) {
 			return errCrash
 		}
 		w.journal = append(w.journal, proto.CloneOf(s))
+		e.ledger.watch(s)
 		if w.crash != nil && w.crash(s) {
 			w.dead = true
 		}
 		return nil
 	}
+	e.note = func(ctx context.Context, r refused) error {
+		return control.Denied(ctx, w, r.ladder, r.credential, r.denials, control.Who{Name: "test"}, time.Now())
+	}
 	for topic := range e.waiting {
 		delete(e.waiting, topic)
 	}
 	w.e, w.p = e, newPartition(e)
+	for _, m := range w.noted {
+		w.follow(m)
+	}
+}
+
+// Publish makes records of denials durable, unless the process is dead.
+func (w *world) Publish(_ context.Context, msgs ...stream.Message) error {
+	if w.dead {
+		return errCrash
+	}
+	for _, m := range msgs {
+		w.noted = append(w.noted, m)
+		w.follow(m)
+	}
+	return nil
+}
+
+func (w *world) follow(m stream.Message) {
+	if err := w.e.control.Apply(m); err != nil || !control.IsDenied(m) {
+		w.t.Error(err, string(m.Key))
+	}
+	w.e.denials.Add(1)
 }
 
 // restart is a new process that has nothing but the journal.

@@ -3,6 +3,7 @@ module github.com/leastwise/leastwise/processor
 go 1.26.0
 
 require (
+	github.com/goccy/go-yaml v1.19.2
 	github.com/leastwise/leastwise/internal v0.0.0
 	github.com/leastwise/leastwise/rego v0.0.0
 	github.com/leastwise/leastwise/schemas v0.0.0
@@ -24,7 +25,6 @@ require (
 	github.com/go-faster/errors v0.8.0 // indirect
 	github.com/gobwas/glob v1.0.0 // indirect
 	github.com/goccy/go-json v0.10.6 // indirect
-	github.com/goccy/go-yaml v1.19.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/lestrrat-go/blackmagic v1.0.4 // indirect

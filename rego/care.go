@@ -40,6 +40,8 @@ func parseCare(p *strictyaml.Problems, keys map[string]strictyaml.Node) *leastwi
 			said = true
 		case "max_collateral":
 			out.MaxCollateral, said = proto.Uint32(parseCount(p, n, 1_000_000)), true
+		case "corrected":
+			out.Corrected, said = parseCorrected(p, n), true
 		}
 	}
 	if !said {
@@ -152,6 +154,23 @@ func parseTime(p *strictyaml.Problems, n strictyaml.Node) *timestamppb.Timestamp
 		return nil
 	}
 	return timestamppb.New(at)
+}
+
+// DefaultWatch is how long what was given back is watched unless a policy says
+// otherwise.
+const DefaultWatch = 72 * time.Hour
+
+// parseCorrected reads how what was given back is watched.
+func parseCorrected(p *strictyaml.Problems, n strictyaml.Node) *leastwisev1.Corrected {
+	out := &leastwisev1.Corrected{WatchMs: DefaultWatch.Milliseconds()}
+	keys := p.Mapping(n, "watch", "on_denial")
+	if watch, ok := keys["watch"]; ok {
+		out.WatchMs = parseDurationNode(p, watch).Milliseconds()
+	}
+	if act, ok := keys["on_denial"]; ok && p.OneOf(act, "alarm", "rollback") == "rollback" {
+		out.OnDenial = leastwisev1.Corrected_ROLLBACK
+	}
+	return out
 }
 
 func parseStep(p *strictyaml.Problems, n strictyaml.Node) *leastwisev1.EscalationStep {

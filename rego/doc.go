@@ -51,6 +51,6 @@
 // shorter than it; revoke, reissue and approval if any asks for it; revocation of an untold owner's credential only if every
 // one that revokes says so in words.
 //
-// How carefully it is done (approvals by act, business hours, freezes, escalation, max_collateral) the bundle does not see:
-// Evaluate adds to the ladder what the YAML of each speaking policy says, and all of it holds.
+// How carefully it is done (approvals by act, business hours, freezes, escalation, max_collateral, corrected) the bundle does
+// not see: Evaluate adds to the ladder what the YAML of each speaking policy says, and all of it holds.
 package rego

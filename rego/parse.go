@@ -238,7 +238,7 @@ func parsePattern(p *strictyaml.Problems, n strictyaml.Node, text string) Patter
 func parseEnforcement(p *strictyaml.Problems, n strictyaml.Node) Enforcement {
 	out := Enforcement{Grace: DefaultGrace}
 	keys := p.Mapping(n, "mode", "grace", "remind", "revoke", "reissue", "revoke_untold", "approval",
-		"approvals", "business_hours", "freeze", "escalation", "max_collateral")
+		"approvals", "business_hours", "freeze", "escalation", "max_collateral", "corrected")
 	if mode, ok := keys["mode"]; ok {
 		out.Mode = Mode(max(0, slices.Index(modeNames, p.OneOf(mode, modeNames...))))
 	}
@@ -270,6 +270,9 @@ func parseEnforcement(p *strictyaml.Problems, n strictyaml.Node) Enforcement {
 	if len(out.Remind) > 0 && out.Remind[0] >= out.Grace {
 		p.Addf(keys["remind"], "a reminder %s before the revocation falls before the notification; expected less than the grace period of %s",
 			formatSeconds(out.Remind[0].Seconds()), formatSeconds(out.Grace.Seconds()))
+	}
+	if corrected, ok := keys["corrected"]; ok && !out.Reissue {
+		p.Addf(corrected, "corrected while reissue is false; expected reissue: true, since only what was given back is watched")
 	}
 	if out.Reissue && !out.Revoke && out.Mode == Enforce {
 		p.Addf(keys["reissue"], "true while revoke is false; expected revoke: true, since a credential is given back only for one taken away")

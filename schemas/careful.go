@@ -23,6 +23,20 @@ func Careful(into, from *leastwisev1.Ladder) {
 	into.BusinessHours = with(into.BusinessHours, from.GetBusinessHours())
 	into.Freeze = with(into.Freeze, from.GetFreeze())
 	into.Escalation = with(into.Escalation, from.GetEscalation())
+	into.Corrected = watching(into.Corrected, from.GetCorrected())
+}
+
+// watching is how what was given back is watched: for the longest time that
+// some policy names, and the former scope is put back only where all that name
+// it agree.
+func watching(a, b *leastwisev1.Corrected) *leastwisev1.Corrected {
+	if a == nil || b == nil {
+		if a == nil {
+			a = b
+		}
+		return proto.CloneOf(a)
+	}
+	return &leastwisev1.Corrected{WatchMs: max(a.WatchMs, b.WatchMs), OnDenial: min(a.OnDenial, b.OnDenial)}
 }
 
 // LeastCollateral is what all of the ladders allow; one that does not say

@@ -1,5 +1,5 @@
 // Package control changes the enforcer's settings while it runs: mode, kill
-// switch, budget, approvals, rollbacks and restorations, each a record of the topic
+// switch, budget, approvals, rollbacks, restorations and what a re-issue denies, each a record of the topic
 // leastwise.control. The command line and the console write them; the enforcer
 // follows the topic and acts on nothing before it has read it whole.
 //
@@ -127,6 +127,19 @@ func RequestRestore(ctx context.Context, log Log, ladderID string, who Who, now 
 	return put(ctx, log, keyRestore+ladderID, pb.Control_RESTORE, ladderID, who, now)
 }
 
+// Denied notes what a credential was denied because of the ladder's re-issue,
+// up to now: the newest record of a credential holds what the older ones held.
+// The enforcer whose partition the credential is in writes it, since the ladder
+// may be another one's.
+func Denied(ctx context.Context, log Log, ladderID, credential string, denials []*pb.Denial, who Who, now time.Time) error {
+	if err := checkLadder(ladderID); err != nil {
+		return err
+	}
+	c := record(pb.Control_DENIED, ladderID, who, now)
+	c.Denials = denials
+	return write(ctx, log, keyDenied+ladderID+"/"+credential, c)
+}
+
 func checkLadder(id string) error {
 	if id == "" || strings.Contains(id, "/") {
 		return fmt.Errorf("%w: give the ladder's id, as the notification shows it", ErrInvalid)
@@ -141,6 +154,7 @@ const (
 	keyApprove  = "approve/"
 	keyRollback = "rollback/"
 	keyRestore  = "restore/"
+	keyDenied   = "denied/" // denied/LADDER/CREDENTIAL
 )
 
 func put(ctx context.Context, log Log, key string, setting pb.Control_Setting, value string, who Who, now time.Time) error {

@@ -3,10 +3,13 @@ package control
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/leastwise/leastwise/internal/stream"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
@@ -22,8 +25,13 @@ type State struct {
 	approvals map[string]map[string]*pb.Control // by ladder id, then by the rest of the key
 	rollbacks map[string]*pb.Control            // by ladder id
 	restores  map[string]*pb.Control            // by ladder id
+	denied    map[string]map[string]*pb.Control // by ladder id, then by credential
 	resume    *pb.Control
 }
+
+// deniedMost bounds the credentials of one ladder of which denials are kept:
+// whoever decides has long heard enough by then.
+const deniedMost = 256
 
 // Approval is one person's yes.
 type Approval struct {
@@ -80,6 +88,14 @@ func (s *State) Apply(m stream.Message) error {
 		s.rollbacks = with(s.rollbacks, strings.TrimPrefix(key, keyRollback), c)
 	case strings.HasPrefix(key, keyRestore):
 		s.restores = with(s.restores, strings.TrimPrefix(key, keyRestore), c)
+	case strings.HasPrefix(key, keyDenied):
+		id, credential, _ := strings.Cut(strings.TrimPrefix(key, keyDenied), "/")
+		if s.denied == nil {
+			s.denied = map[string]map[string]*pb.Control{}
+		}
+		if known := s.denied[id]; known[credential] != nil || len(known) < deniedMost {
+			s.denied[id] = with(known, credential, c)
+		}
 	default:
 		return fmt.Errorf("setting %q: %w", key, ErrInvalid)
 	}
@@ -144,6 +160,44 @@ func (s *State) Restore(ladderID string) *pb.Control {
 		return nil
 	}
 	return c
+}
+
+// IsDenied tells whether the record notes denials: it changes no setting.
+func IsDenied(m stream.Message) bool { return strings.HasPrefix(string(m.Key), keyDenied) }
+
+// DeniedTo gives what was noted of one credential, and whether anything can be.
+func (s *State) DeniedTo(ladderID, credential string) (denials []*pb.Denial, room bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	known := s.denied[ladderID]
+	return known[credential].GetDenials(), known[credential] != nil || len(known) < deniedMost
+}
+
+// Denied gives what the ladder's re-issue denied, to all credentials together,
+// first seen first.
+func (s *State) Denied(ladderID string) []*pb.Denial {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	sum := map[string]*pb.Denial{}
+	for _, c := range s.denied[ladderID] {
+		for _, d := range c.GetDenials() {
+			all := sum[d.GetPermission()]
+			if all == nil {
+				sum[d.GetPermission()] = proto.CloneOf(d)
+				continue
+			}
+			all.Count += d.GetCount()
+			if d.GetFirstAt().AsTime().Before(all.GetFirstAt().AsTime()) {
+				all.FirstAt = d.FirstAt
+			}
+			if d.GetLastAt().AsTime().After(all.GetLastAt().AsTime()) {
+				all.LastAt = d.LastAt
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(sum), func(a, b *pb.Denial) int {
+		return cmp.Or(a.GetFirstAt().AsTime().Compare(b.GetFirstAt().AsTime()), strings.Compare(a.Permission, b.Permission))
+	})
 }
 
 // SamePerson tells whether two names are spellings of one.

@@ -29,6 +29,8 @@ const (
 	Moved Kind = "moved"
 	// Restored: what became of somebody's wish to have back what was taken.
 	Restored Kind = "restored"
+	// Denied: what was given back denies what the former scope allowed.
+	Denied Kind = "denied"
 )
 
 // Message is what is told, once as fields for machines and once as Text.

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func TestComplexityOfCloudCredentialsIsMeasuredThroughTheirPrincipal(t *testing.
 			w := newWorld(t, complexPolicy, "")
 			w.cloud(pb.Event_USED, c.credential, c.principal, c.used, time.Minute)
 			w.cloud(pb.Event_DENIED, c.credential, c.principal, c.denied, time.Minute)
-			if got := w.settle(time.Hour); len(got) != 0 {
+			if got := w.settle(time.Hour); slices.ContainsFunc(got, func(d *pb.Decision) bool { return len(d.Violations) > 0 }) {
 				t.Fatalf("an unknown scope was counted: %v", got)
 			}
 			for _, grant := range c.grants {

@@ -282,10 +282,7 @@ func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
 		if c.judge(e, now); e.tooRecent() {
 			c.schedule(e, c.rejudge(e, now))
 		}
-		if len(e.Decided.Policies) > 0 || e.Decided.Revision != "" && e.Decided.Revision != "ended" {
-			c.publish(e, &pb.Decision{}, now, "ended")
-			c.markDirty(e)
-		}
+		c.ended(e, now)
 		return nil
 	}
 	if c.rules == nil {
@@ -306,7 +303,7 @@ func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
 		e.askedAt = now
 		e.marks &^= markSigned
 	}
-	if e.marks&markSigned == 0 || signature != e.signature || heartbeat || e.marks&markAsk != 0 && standing {
+	if e.marks&markSigned == 0 || signature != e.signature || heartbeat || e.marks&markAsk != 0 && standing || c.denialsDue(e, now) {
 		if err := c.decide(ctx, e, values, now); err != nil {
 			return err
 		}
@@ -317,6 +314,9 @@ func (c *Core) settle(ctx context.Context, e *Entry, now int64) error {
 	next := sooner(nanosOf(e.index.NextCrossing(values, lifecycle.Time(now))), sooner(e.usedUntil, c.rejudge(e, now)))
 	if len(e.Decided.Policies) > 0 {
 		next = sooner(next, e.Decided.At+int64(c.opts.Heartbeat))
+	}
+	if untold(e) {
+		next = sooner(next, c.denialsAt(e))
 	}
 	c.schedule(e, sooner(next, e.ExpiresAt))
 	return nil

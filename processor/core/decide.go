@@ -33,10 +33,11 @@ func (c *Core) decide(ctx context.Context, e *Entry, values *rego.Values, now in
 	c.usageEvidence(e, result.Violations, now)
 	revision := c.inputRevision(e, result)
 	heartbeat := len(result.Violations) > 0 && now >= e.Decided.At+int64(c.opts.Heartbeat)
-	if revision == e.Decided.Revision && !heartbeat {
+	denials := c.denialsDue(e, now)
+	if revision == without(e.Decided.Revision) && !heartbeat && !denials {
 		return nil
 	}
-	if len(result.Violations) == 0 && e.Decided.Revision == "" {
+	if len(result.Violations) == 0 && e.Decided.Revision == "" && !denials {
 		return nil // never violated anything: nothing to take back
 	}
 	c.publish(e, &pb.Decision{Violations: result.Violations, Ladder: result.Ladder}, now, revision)
@@ -63,7 +64,8 @@ func (c *Core) inputRevision(e *Entry, result rego.Result) string {
 
 func (c *Core) publish(e *Entry, d *pb.Decision, now int64, revision string) {
 	at := timestamppb.New(lifecycle.Time(now))
-	d.Credential, d.DecidedAt, d.AsOf, d.InputRevision = e.Key, at, at, revision
+	d.Credential, d.DecidedAt, d.AsOf, d.InputRevision = e.Key, at, at, revision+denialsRevision(e)
+	d.Denials = denials(e)
 	if c.rules != nil {
 		d.PolicyRevision = c.rules.Revision()
 	}

@@ -207,9 +207,13 @@ func (c *Credential) denied(ev *pb.Event, at int64, counted bool) Change {
 	}
 	act := c.act()
 	before := len(act.denied.smallest)
+	when := at
+	if ev.Flag != pb.Event_NONE {
+		when = 0 // such a time is not believed
+	}
 	for n, permission := 2, ev.Permission; ; n++ {
 		act.denied.add(permission)
-		act.samples = addSample(act.samples, permission)
+		act.refused = act.refused.add(permission, when)
 		if permission = more(ev, n); permission == "" {
 			break
 		}

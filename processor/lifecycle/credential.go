@@ -101,7 +101,7 @@ type activity struct {
 	uses     window.Counts
 	refusals window.Counts
 	children []string  // sorted
-	samples  []string  // of denied permissions, sorted
+	refused  refused   // some of the denied permissions
 	reported *Reported // nil if no agent's log told of it
 }
 
@@ -197,7 +197,19 @@ func (c *Credential) DeniedSamples() []string {
 	if c.activity == nil {
 		return nil
 	}
-	return c.activity.samples
+	var names []string
+	for i := range c.activity.refused {
+		names = append(names, c.activity.refused[i].Permission)
+	}
+	return names
+}
+
+// Refused counts the refusals of those, sorted by permission.
+func (c *Credential) Refused() []Refused {
+	if c.activity == nil {
+		return nil
+	}
+	return c.activity.refused
 }
 
 // Used lists the operations used, by folder.

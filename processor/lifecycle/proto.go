@@ -96,8 +96,11 @@ func (c *Credential) Proto() *pb.CredentialState {
 	}
 	if act := c.activity; act != nil {
 		s.Reported = act.reported.proto()
-		s.Children, s.DeniedSamples, s.DeniedPermissions = act.children, act.samples, act.denied.smallest
+		s.Children, s.DeniedPermissions = act.children, act.denied.smallest
 		s.UsedWindow, s.DeniedWindow, s.UsedTruncated = act.uses.Proto(), act.refusals.Proto(), act.used.truncated
+		for _, r := range act.refused {
+			s.DeniedUses = append(s.DeniedUses, &pb.DeniedUse{Permission: r.Permission, Count: r.Count, FirstAt: r.FirstAt, LastAt: r.LastAt})
+		}
 		for i := range act.used.entries {
 			e := &act.used.entries[i]
 			s.Used = append(s.Used, &pb.PermissionUse{Permission: e.Permission, Leaves: e.Leaves, Many: e.Many,
@@ -187,7 +190,13 @@ func Load(key string, blob []byte) (*Credential, error) {
 	if len(s.Children)+len(s.Used)+len(s.DeniedPermissions) > 0 || s.UsedWindow != nil || s.DeniedWindow != nil || s.Reported != nil {
 		act := c.act()
 		act.reported = reportedOf(s.Reported)
-		act.children, act.samples, act.denied.smallest = s.Children, s.DeniedSamples, s.DeniedPermissions
+		act.children, act.denied.smallest = s.Children, s.DeniedPermissions
+		for _, permission := range s.DeniedSamples { // of an earlier release
+			act.refused = append(act.refused, Refused{Permission: permission})
+		}
+		for _, r := range s.DeniedUses {
+			act.refused = append(act.refused, Refused{Permission: r.Permission, Count: r.Count, FirstAt: r.FirstAt, LastAt: r.LastAt})
+		}
 		act.uses, act.refusals = window.FromProto(s.UsedWindow), window.FromProto(s.DeniedWindow)
 		act.used.truncated = s.UsedTruncated
 		for _, u := range s.Used {

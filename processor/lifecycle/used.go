@@ -116,17 +116,42 @@ func (d *distinct) count() uint64 {
 	return uint64(float64(maxDistinct-1) / (float64(d.smallest[maxDistinct-1]) / math.MaxUint64))
 }
 
-// addSample keeps the values with the smallest hashes.
-func addSample(samples []string, value string) []string {
-	samples = insertSorted(samples, value)
-	if len(samples) <= maxSamples {
-		return samples
-	}
-	worst := 0
-	for i := range samples {
-		if hash(samples[i]) > hash(samples[worst]) {
-			worst = i
+// Refused counts the refusals of one permission. Times of 0 are not known: an
+// earlier release remembered it, or the records' times are not believed.
+type Refused struct {
+	Permission      string
+	Count           uint64
+	FirstAt, LastAt int64
+}
+
+// refused keeps those with the smallest hashes when there are too many, so that
+// which ones stay does not depend on the order in which they came.
+type refused []Refused // sorted by Permission
+
+func (r refused) add(permission string, at int64) refused {
+	pos := sort.Search(len(r), func(i int) bool { return r[i].Permission >= permission })
+	if pos < len(r) && r[pos].Permission == permission {
+		e := &r[pos]
+		e.Count++
+		if at != 0 {
+			e.FirstAt, e.LastAt = earliest(e.FirstAt, at), max(e.LastAt, at)
 		}
+		return r
 	}
-	return slices.Delete(samples, worst, worst+1)
+	if len(r) == maxSamples && hash(permission) > r.largest() {
+		return r
+	}
+	r = slices.Insert(r, pos, Refused{Permission: strings.Clone(permission), Count: 1, FirstAt: at, LastAt: at})
+	if len(r) > maxSamples {
+		largest := r.largest()
+		r = slices.DeleteFunc(r, func(e Refused) bool { return hash(e.Permission) == largest })
+	}
+	return r
+}
+
+func (r refused) largest() (largest uint64) {
+	for i := range r {
+		largest = max(largest, hash(r[i].Permission))
+	}
+	return largest
 }

@@ -68,7 +68,55 @@ func (x Ladder_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Ladder_Mode.Descriptor instead.
 func (Ladder_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{2, 0}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{3, 0}
+}
+
+type Corrected_OnDenial int32
+
+const (
+	// Owner and security are told.
+	Corrected_ALARM Corrected_OnDenial = 0
+	// They are told, and the former scope is put back.
+	Corrected_ROLLBACK Corrected_OnDenial = 1
+)
+
+// Enum value maps for Corrected_OnDenial.
+var (
+	Corrected_OnDenial_name = map[int32]string{
+		0: "ALARM",
+		1: "ROLLBACK",
+	}
+	Corrected_OnDenial_value = map[string]int32{
+		"ALARM":    0,
+		"ROLLBACK": 1,
+	}
+)
+
+func (x Corrected_OnDenial) Enum() *Corrected_OnDenial {
+	p := new(Corrected_OnDenial)
+	*p = x
+	return p
+}
+
+func (x Corrected_OnDenial) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Corrected_OnDenial) Descriptor() protoreflect.EnumDescriptor {
+	return file_leastwise_v1_decision_proto_enumTypes[1].Descriptor()
+}
+
+func (Corrected_OnDenial) Type() protoreflect.EnumType {
+	return &file_leastwise_v1_decision_proto_enumTypes[1]
+}
+
+func (x Corrected_OnDenial) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Corrected_OnDenial.Descriptor instead.
+func (Corrected_OnDenial) EnumDescriptor() ([]byte, []int) {
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{4, 0}
 }
 
 // Decision is what the policies say of one credential at one moment: all violations, or none any more.
@@ -82,10 +130,13 @@ type Decision struct {
 	// Hash of everything that went into the decision.
 	InputRevision string `protobuf:"bytes,5,opt,name=input_revision,json=inputRevision,proto3" json:"input_revision,omitempty"`
 	// Empty: the credential violates nothing (any more).
-	Violations    []*Violation `protobuf:"bytes,6,rep,name=violations,proto3" json:"violations,omitempty"`
-	Ladder        *Ladder      `protobuf:"bytes,7,opt,name=ladder,proto3" json:"ladder,omitempty"`
-	Subject       *Subject     `protobuf:"bytes,8,opt,name=subject,proto3" json:"subject,omitempty"`
-	Proposal      *Proposal    `protobuf:"bytes,9,opt,name=proposal,proto3" json:"proposal,omitempty"`
+	Violations []*Violation `protobuf:"bytes,6,rep,name=violations,proto3" json:"violations,omitempty"`
+	Ladder     *Ladder      `protobuf:"bytes,7,opt,name=ladder,proto3" json:"ladder,omitempty"`
+	Subject    *Subject     `protobuf:"bytes,8,opt,name=subject,proto3" json:"subject,omitempty"`
+	Proposal   *Proposal    `protobuf:"bytes,9,opt,name=proposal,proto3" json:"proposal,omitempty"`
+	// What it was lately denied, as the issuer's log tells; the count grows with each decision. It is no part of what the
+	// policies say.
+	Denials       []*Denial `protobuf:"bytes,10,rep,name=denials,proto3" json:"denials,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -183,6 +234,83 @@ func (x *Decision) GetProposal() *Proposal {
 	return nil
 }
 
+func (x *Decision) GetDenials() []*Denial {
+	if x != nil {
+		return x.Denials
+	}
+	return nil
+}
+
+// Denial is one permission that calls were refused for want of.
+type Denial struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the source's own unit, as in Event.
+	Permission    string                 `protobuf:"bytes,1,opt,name=permission,proto3" json:"permission,omitempty"`
+	Count         uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	FirstAt       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=first_at,json=firstAt,proto3" json:"first_at,omitempty"`
+	LastAt        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_at,json=lastAt,proto3" json:"last_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Denial) Reset() {
+	*x = Denial{}
+	mi := &file_leastwise_v1_decision_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Denial) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Denial) ProtoMessage() {}
+
+func (x *Denial) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_decision_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Denial.ProtoReflect.Descriptor instead.
+func (*Denial) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Denial) GetPermission() string {
+	if x != nil {
+		return x.Permission
+	}
+	return ""
+}
+
+func (x *Denial) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Denial) GetFirstAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstAt
+	}
+	return nil
+}
+
+func (x *Denial) GetLastAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastAt
+	}
+	return nil
+}
+
 // Violation is one policy that the credential stands past.
 type Violation struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -209,7 +337,7 @@ type Violation struct {
 
 func (x *Violation) Reset() {
 	*x = Violation{}
-	mi := &file_leastwise_v1_decision_proto_msgTypes[1]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -221,7 +349,7 @@ func (x *Violation) String() string {
 func (*Violation) ProtoMessage() {}
 
 func (x *Violation) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_decision_proto_msgTypes[1]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -234,7 +362,7 @@ func (x *Violation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Violation.ProtoReflect.Descriptor instead.
 func (*Violation) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{1}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Violation) GetPolicyId() string {
@@ -343,13 +471,15 @@ type Ladder struct {
 	Escalation []*EscalationStep `protobuf:"bytes,11,rep,name=escalation,proto3" json:"escalation,omitempty"`
 	// How many credentials besides its children the act may hit without a person's approval; missing: none.
 	MaxCollateral *uint32 `protobuf:"varint,12,opt,name=max_collateral,json=maxCollateral,proto3,oneof" json:"max_collateral,omitempty"`
+	// How what was given back is watched; missing: three days, and a denial is an alarm.
+	Corrected     *Corrected `protobuf:"bytes,13,opt,name=corrected,proto3" json:"corrected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ladder) Reset() {
 	*x = Ladder{}
-	mi := &file_leastwise_v1_decision_proto_msgTypes[2]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +491,7 @@ func (x *Ladder) String() string {
 func (*Ladder) ProtoMessage() {}
 
 func (x *Ladder) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_decision_proto_msgTypes[2]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,7 +504,7 @@ func (x *Ladder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ladder.ProtoReflect.Descriptor instead.
 func (*Ladder) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{2}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Ladder) GetMode() Ladder_Mode {
@@ -461,6 +591,67 @@ func (x *Ladder) GetMaxCollateral() uint32 {
 	return 0
 }
 
+func (x *Ladder) GetCorrected() *Corrected {
+	if x != nil {
+		return x.Corrected
+	}
+	return nil
+}
+
+// Corrected is what follows when a narrower re-issue denies what the former scope allowed.
+type Corrected struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For how long after the re-issue; 0: not at all.
+	WatchMs       int64              `protobuf:"varint,1,opt,name=watch_ms,json=watchMs,proto3" json:"watch_ms,omitempty"`
+	OnDenial      Corrected_OnDenial `protobuf:"varint,2,opt,name=on_denial,json=onDenial,proto3,enum=leastwise.v1.Corrected_OnDenial" json:"on_denial,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Corrected) Reset() {
+	*x = Corrected{}
+	mi := &file_leastwise_v1_decision_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Corrected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Corrected) ProtoMessage() {}
+
+func (x *Corrected) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_decision_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Corrected.ProtoReflect.Descriptor instead.
+func (*Corrected) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Corrected) GetWatchMs() int64 {
+	if x != nil {
+		return x.WatchMs
+	}
+	return 0
+}
+
+func (x *Corrected) GetOnDenial() Corrected_OnDenial {
+	if x != nil {
+		return x.OnDenial
+	}
+	return Corrected_ALARM
+}
+
 // Approvals is how many different people must approve an act, by what the act does.
 type Approvals struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -477,7 +668,7 @@ type Approvals struct {
 
 func (x *Approvals) Reset() {
 	*x = Approvals{}
-	mi := &file_leastwise_v1_decision_proto_msgTypes[3]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +680,7 @@ func (x *Approvals) String() string {
 func (*Approvals) ProtoMessage() {}
 
 func (x *Approvals) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_decision_proto_msgTypes[3]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +693,7 @@ func (x *Approvals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approvals.ProtoReflect.Descriptor instead.
 func (*Approvals) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{3}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Approvals) GetRevoke() uint32 {
@@ -549,7 +740,7 @@ type Hours struct {
 
 func (x *Hours) Reset() {
 	*x = Hours{}
-	mi := &file_leastwise_v1_decision_proto_msgTypes[4]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -561,7 +752,7 @@ func (x *Hours) String() string {
 func (*Hours) ProtoMessage() {}
 
 func (x *Hours) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_decision_proto_msgTypes[4]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -574,7 +765,7 @@ func (x *Hours) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hours.ProtoReflect.Descriptor instead.
 func (*Hours) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{4}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Hours) GetZone() string {
@@ -617,7 +808,7 @@ type Freeze struct {
 
 func (x *Freeze) Reset() {
 	*x = Freeze{}
-	mi := &file_leastwise_v1_decision_proto_msgTypes[5]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +820,7 @@ func (x *Freeze) String() string {
 func (*Freeze) ProtoMessage() {}
 
 func (x *Freeze) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_decision_proto_msgTypes[5]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +833,7 @@ func (x *Freeze) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freeze.ProtoReflect.Descriptor instead.
 func (*Freeze) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{5}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Freeze) GetFrom() *timestamppb.Timestamp {
@@ -677,7 +868,7 @@ type EscalationStep struct {
 
 func (x *EscalationStep) Reset() {
 	*x = EscalationStep{}
-	mi := &file_leastwise_v1_decision_proto_msgTypes[6]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +880,7 @@ func (x *EscalationStep) String() string {
 func (*EscalationStep) ProtoMessage() {}
 
 func (x *EscalationStep) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_decision_proto_msgTypes[6]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +893,7 @@ func (x *EscalationStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EscalationStep.ProtoReflect.Descriptor instead.
 func (*EscalationStep) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{6}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EscalationStep) GetChannel() string {
@@ -744,7 +935,7 @@ type Subject struct {
 
 func (x *Subject) Reset() {
 	*x = Subject{}
-	mi := &file_leastwise_v1_decision_proto_msgTypes[7]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +947,7 @@ func (x *Subject) String() string {
 func (*Subject) ProtoMessage() {}
 
 func (x *Subject) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_decision_proto_msgTypes[7]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +960,7 @@ func (x *Subject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subject.ProtoReflect.Descriptor instead.
 func (*Subject) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{7}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Subject) GetType() string {
@@ -885,7 +1076,7 @@ type Owner struct {
 
 func (x *Owner) Reset() {
 	*x = Owner{}
-	mi := &file_leastwise_v1_decision_proto_msgTypes[8]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +1088,7 @@ func (x *Owner) String() string {
 func (*Owner) ProtoMessage() {}
 
 func (x *Owner) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_decision_proto_msgTypes[8]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +1101,7 @@ func (x *Owner) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owner.ProtoReflect.Descriptor instead.
 func (*Owner) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{8}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Owner) GetId() string {
@@ -958,7 +1149,7 @@ type Proposal struct {
 
 func (x *Proposal) Reset() {
 	*x = Proposal{}
-	mi := &file_leastwise_v1_decision_proto_msgTypes[9]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1161,7 @@ func (x *Proposal) String() string {
 func (*Proposal) ProtoMessage() {}
 
 func (x *Proposal) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_decision_proto_msgTypes[9]
+	mi := &file_leastwise_v1_decision_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1174,7 @@ func (x *Proposal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proposal.ProtoReflect.Descriptor instead.
 func (*Proposal) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{9}
+	return file_leastwise_v1_decision_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Proposal) GetRules() []*Rule {
@@ -1032,7 +1223,7 @@ var File_leastwise_v1_decision_proto protoreflect.FileDescriptor
 
 const file_leastwise_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1bleastwise/v1/decision.proto\x12\fleastwise.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17leastwise/v1/fact.proto\"\xb2\x03\n" +
+	"\x1bleastwise/v1/decision.proto\x12\fleastwise.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17leastwise/v1/fact.proto\"\xe2\x03\n" +
 	"\bDecision\x12\x1e\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\tR\n" +
@@ -1047,7 +1238,16 @@ const file_leastwise_v1_decision_proto_rawDesc = "" +
 	"violations\x12,\n" +
 	"\x06ladder\x18\a \x01(\v2\x14.leastwise.v1.LadderR\x06ladder\x12/\n" +
 	"\asubject\x18\b \x01(\v2\x15.leastwise.v1.SubjectR\asubject\x122\n" +
-	"\bproposal\x18\t \x01(\v2\x16.leastwise.v1.ProposalR\bproposal\"\xdc\x02\n" +
+	"\bproposal\x18\t \x01(\v2\x16.leastwise.v1.ProposalR\bproposal\x12.\n" +
+	"\adenials\x18\n" +
+	" \x03(\v2\x14.leastwise.v1.DenialR\adenials\"\xaa\x01\n" +
+	"\x06Denial\x12\x1e\n" +
+	"\n" +
+	"permission\x18\x01 \x01(\tR\n" +
+	"permission\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\x125\n" +
+	"\bfirst_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\afirstAt\x123\n" +
+	"\alast_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06lastAt\"\xdc\x02\n" +
 	"\tViolation\x12\x1b\n" +
 	"\tpolicy_id\x18\x01 \x01(\tR\bpolicyId\x12\x16\n" +
 	"\x06metric\x18\x02 \x01(\tR\x06metric\x12\x16\n" +
@@ -1061,7 +1261,7 @@ const file_leastwise_v1_decision_proto_rawDesc = "" +
 	"\tdeviation\x18\n" +
 	" \x01(\x01R\tdeviation\x12,\n" +
 	"\x06ladder\x18\v \x01(\v2\x14.leastwise.v1.LadderR\x06ladder\x12\x1a\n" +
-	"\bevidence\x18\f \x01(\tR\bevidence\"\xbf\x04\n" +
+	"\bevidence\x18\f \x01(\tR\bevidence\"\xf6\x04\n" +
 	"\x06Ladder\x12-\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x19.leastwise.v1.Ladder.ModeR\x04mode\x12\x19\n" +
 	"\bgrace_ms\x18\x02 \x01(\x03R\agraceMs\x12\x1b\n" +
@@ -1077,13 +1277,20 @@ const file_leastwise_v1_decision_proto_rawDesc = "" +
 	"\n" +
 	"escalation\x18\v \x03(\v2\x1c.leastwise.v1.EscalationStepR\n" +
 	"escalation\x12*\n" +
-	"\x0emax_collateral\x18\f \x01(\rH\x00R\rmaxCollateral\x88\x01\x01\",\n" +
+	"\x0emax_collateral\x18\f \x01(\rH\x00R\rmaxCollateral\x88\x01\x01\x125\n" +
+	"\tcorrected\x18\r \x01(\v2\x17.leastwise.v1.CorrectedR\tcorrected\",\n" +
 	"\x04Mode\x12\v\n" +
 	"\aOBSERVE\x10\x00\x12\n" +
 	"\n" +
 	"\x06NOTIFY\x10\x01\x12\v\n" +
 	"\aENFORCE\x10\x02B\x11\n" +
-	"\x0f_max_collateral\"m\n" +
+	"\x0f_max_collateral\"\x8a\x01\n" +
+	"\tCorrected\x12\x19\n" +
+	"\bwatch_ms\x18\x01 \x01(\x03R\awatchMs\x12=\n" +
+	"\ton_denial\x18\x02 \x01(\x0e2 .leastwise.v1.Corrected.OnDenialR\bonDenial\"#\n" +
+	"\bOnDenial\x12\t\n" +
+	"\x05ALARM\x10\x00\x12\f\n" +
+	"\bROLLBACK\x10\x01\"m\n" +
 	"\tApprovals\x12\x16\n" +
 	"\x06revoke\x18\x01 \x01(\rR\x06revoke\x12\x16\n" +
 	"\x06narrow\x18\x02 \x01(\rR\x06narrow\x12\x18\n" +
@@ -1149,51 +1356,59 @@ func file_leastwise_v1_decision_proto_rawDescGZIP() []byte {
 	return file_leastwise_v1_decision_proto_rawDescData
 }
 
-var file_leastwise_v1_decision_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_leastwise_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_leastwise_v1_decision_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_leastwise_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_leastwise_v1_decision_proto_goTypes = []any{
 	(Ladder_Mode)(0),              // 0: leastwise.v1.Ladder.Mode
-	(*Decision)(nil),              // 1: leastwise.v1.Decision
-	(*Violation)(nil),             // 2: leastwise.v1.Violation
-	(*Ladder)(nil),                // 3: leastwise.v1.Ladder
-	(*Approvals)(nil),             // 4: leastwise.v1.Approvals
-	(*Hours)(nil),                 // 5: leastwise.v1.Hours
-	(*Freeze)(nil),                // 6: leastwise.v1.Freeze
-	(*EscalationStep)(nil),        // 7: leastwise.v1.EscalationStep
-	(*Subject)(nil),               // 8: leastwise.v1.Subject
-	(*Owner)(nil),                 // 9: leastwise.v1.Owner
-	(*Proposal)(nil),              // 10: leastwise.v1.Proposal
-	nil,                           // 11: leastwise.v1.Subject.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*Rule)(nil),                  // 13: leastwise.v1.Rule
+	(Corrected_OnDenial)(0),       // 1: leastwise.v1.Corrected.OnDenial
+	(*Decision)(nil),              // 2: leastwise.v1.Decision
+	(*Denial)(nil),                // 3: leastwise.v1.Denial
+	(*Violation)(nil),             // 4: leastwise.v1.Violation
+	(*Ladder)(nil),                // 5: leastwise.v1.Ladder
+	(*Corrected)(nil),             // 6: leastwise.v1.Corrected
+	(*Approvals)(nil),             // 7: leastwise.v1.Approvals
+	(*Hours)(nil),                 // 8: leastwise.v1.Hours
+	(*Freeze)(nil),                // 9: leastwise.v1.Freeze
+	(*EscalationStep)(nil),        // 10: leastwise.v1.EscalationStep
+	(*Subject)(nil),               // 11: leastwise.v1.Subject
+	(*Owner)(nil),                 // 12: leastwise.v1.Owner
+	(*Proposal)(nil),              // 13: leastwise.v1.Proposal
+	nil,                           // 14: leastwise.v1.Subject.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*Rule)(nil),                  // 16: leastwise.v1.Rule
 }
 var file_leastwise_v1_decision_proto_depIdxs = []int32{
-	12, // 0: leastwise.v1.Decision.decided_at:type_name -> google.protobuf.Timestamp
-	12, // 1: leastwise.v1.Decision.as_of:type_name -> google.protobuf.Timestamp
-	2,  // 2: leastwise.v1.Decision.violations:type_name -> leastwise.v1.Violation
-	3,  // 3: leastwise.v1.Decision.ladder:type_name -> leastwise.v1.Ladder
-	8,  // 4: leastwise.v1.Decision.subject:type_name -> leastwise.v1.Subject
-	10, // 5: leastwise.v1.Decision.proposal:type_name -> leastwise.v1.Proposal
-	3,  // 6: leastwise.v1.Violation.ladder:type_name -> leastwise.v1.Ladder
-	0,  // 7: leastwise.v1.Ladder.mode:type_name -> leastwise.v1.Ladder.Mode
-	4,  // 8: leastwise.v1.Ladder.approvals:type_name -> leastwise.v1.Approvals
-	5,  // 9: leastwise.v1.Ladder.business_hours:type_name -> leastwise.v1.Hours
-	6,  // 10: leastwise.v1.Ladder.freeze:type_name -> leastwise.v1.Freeze
-	7,  // 11: leastwise.v1.Ladder.escalation:type_name -> leastwise.v1.EscalationStep
-	12, // 12: leastwise.v1.Freeze.from:type_name -> google.protobuf.Timestamp
-	12, // 13: leastwise.v1.Freeze.until:type_name -> google.protobuf.Timestamp
-	12, // 14: leastwise.v1.Subject.issued_at:type_name -> google.protobuf.Timestamp
-	12, // 15: leastwise.v1.Subject.expires_at:type_name -> google.protobuf.Timestamp
-	9,  // 16: leastwise.v1.Subject.owner:type_name -> leastwise.v1.Owner
-	11, // 17: leastwise.v1.Subject.labels:type_name -> leastwise.v1.Subject.LabelsEntry
-	13, // 18: leastwise.v1.Proposal.rules:type_name -> leastwise.v1.Rule
-	12, // 19: leastwise.v1.Proposal.observed_from:type_name -> google.protobuf.Timestamp
-	12, // 20: leastwise.v1.Proposal.observed_until:type_name -> google.protobuf.Timestamp
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	15, // 0: leastwise.v1.Decision.decided_at:type_name -> google.protobuf.Timestamp
+	15, // 1: leastwise.v1.Decision.as_of:type_name -> google.protobuf.Timestamp
+	4,  // 2: leastwise.v1.Decision.violations:type_name -> leastwise.v1.Violation
+	5,  // 3: leastwise.v1.Decision.ladder:type_name -> leastwise.v1.Ladder
+	11, // 4: leastwise.v1.Decision.subject:type_name -> leastwise.v1.Subject
+	13, // 5: leastwise.v1.Decision.proposal:type_name -> leastwise.v1.Proposal
+	3,  // 6: leastwise.v1.Decision.denials:type_name -> leastwise.v1.Denial
+	15, // 7: leastwise.v1.Denial.first_at:type_name -> google.protobuf.Timestamp
+	15, // 8: leastwise.v1.Denial.last_at:type_name -> google.protobuf.Timestamp
+	5,  // 9: leastwise.v1.Violation.ladder:type_name -> leastwise.v1.Ladder
+	0,  // 10: leastwise.v1.Ladder.mode:type_name -> leastwise.v1.Ladder.Mode
+	7,  // 11: leastwise.v1.Ladder.approvals:type_name -> leastwise.v1.Approvals
+	8,  // 12: leastwise.v1.Ladder.business_hours:type_name -> leastwise.v1.Hours
+	9,  // 13: leastwise.v1.Ladder.freeze:type_name -> leastwise.v1.Freeze
+	10, // 14: leastwise.v1.Ladder.escalation:type_name -> leastwise.v1.EscalationStep
+	6,  // 15: leastwise.v1.Ladder.corrected:type_name -> leastwise.v1.Corrected
+	1,  // 16: leastwise.v1.Corrected.on_denial:type_name -> leastwise.v1.Corrected.OnDenial
+	15, // 17: leastwise.v1.Freeze.from:type_name -> google.protobuf.Timestamp
+	15, // 18: leastwise.v1.Freeze.until:type_name -> google.protobuf.Timestamp
+	15, // 19: leastwise.v1.Subject.issued_at:type_name -> google.protobuf.Timestamp
+	15, // 20: leastwise.v1.Subject.expires_at:type_name -> google.protobuf.Timestamp
+	12, // 21: leastwise.v1.Subject.owner:type_name -> leastwise.v1.Owner
+	14, // 22: leastwise.v1.Subject.labels:type_name -> leastwise.v1.Subject.LabelsEntry
+	16, // 23: leastwise.v1.Proposal.rules:type_name -> leastwise.v1.Rule
+	15, // 24: leastwise.v1.Proposal.observed_from:type_name -> google.protobuf.Timestamp
+	15, // 25: leastwise.v1.Proposal.observed_until:type_name -> google.protobuf.Timestamp
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_leastwise_v1_decision_proto_init() }
@@ -1202,14 +1417,14 @@ func file_leastwise_v1_decision_proto_init() {
 		return
 	}
 	file_leastwise_v1_fact_proto_init()
-	file_leastwise_v1_decision_proto_msgTypes[2].OneofWrappers = []any{}
+	file_leastwise_v1_decision_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_leastwise_v1_decision_proto_rawDesc), len(file_leastwise_v1_decision_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   11,
+			NumEnums:      2,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

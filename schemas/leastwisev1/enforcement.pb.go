@@ -138,6 +138,9 @@ const (
 	Control_RESTORE Control_Setting = 6
 	// Let revocations go on that the budget stopped: what was revoked before set_at counts no more.
 	Control_RESUME Control_Setting = 7
+	// An enforcer saw that a credential was denied what the ladder's re-issue took away; value is the ladder id, and the
+	// key names the credential.
+	Control_DENIED Control_Setting = 8
 )
 
 // Enum value maps for Control_Setting.
@@ -151,6 +154,7 @@ var (
 		5: "APPROVE",
 		6: "RESTORE",
 		7: "RESUME",
+		8: "DENIED",
 	}
 	Control_Setting_value = map[string]int32{
 		"NONE":        0,
@@ -161,6 +165,7 @@ var (
 		"APPROVE":     5,
 		"RESTORE":     6,
 		"RESUME":      7,
+		"DENIED":      8,
 	}
 )
 
@@ -188,7 +193,7 @@ func (x Control_Setting) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Control_Setting.Descriptor instead.
 func (Control_Setting) EnumDescriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{7, 0}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // LadderState is one entry of the enforcement journal: where a credential stands on the ladder. The newest step wins.
@@ -246,7 +251,10 @@ type LadderState struct {
 	// The second step was done and proven.
 	FinishedAt *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
 	// Who approved the act that the entry intends.
-	ApprovedBy    []string `protobuf:"bytes,32,rep,name=approved_by,json=approvedBy,proto3" json:"approved_by,omitempty"`
+	ApprovedBy []string `protobuf:"bytes,32,rep,name=approved_by,json=approvedBy,proto3" json:"approved_by,omitempty"`
+	// Since when what is given back may be in force: the time of its intent.
+	ReissuedAt    *timestamppb.Timestamp `protobuf:"bytes,33,opt,name=reissued_at,json=reissuedAt,proto3" json:"reissued_at,omitempty"`
+	Correction    *Correction            `protobuf:"bytes,34,opt,name=correction,proto3" json:"correction,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -505,6 +513,102 @@ func (x *LadderState) GetApprovedBy() []string {
 	return nil
 }
 
+func (x *LadderState) GetReissuedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReissuedAt
+	}
+	return nil
+}
+
+func (x *LadderState) GetCorrection() *Correction {
+	if x != nil {
+		return x.Correction
+	}
+	return nil
+}
+
+// Correction is what became of a narrower re-issue that denies what the former scope allowed.
+type Correction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it denied, first seen first; the first 32 permissions.
+	Denials []*Denial `protobuf:"bytes,1,rep,name=denials,proto3" json:"denials,omitempty"`
+	// Of how many of them owner and security were told.
+	Told uint32 `protobuf:"varint,2,opt,name=told,proto3" json:"told,omitempty"`
+	// Since when the former scope is to be put back because policy says so.
+	RollbackAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=rollback_at,json=rollbackAt,proto3" json:"rollback_at,omitempty"`
+	// Why it can not be put back, and what to do instead; empty: it was, is under way, or policy does not ask for it.
+	Refused string `protobuf:"bytes,4,opt,name=refused,proto3" json:"refused,omitempty"`
+	// They were told that it was put back.
+	UndoneToldAt  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=undone_told_at,json=undoneToldAt,proto3" json:"undone_told_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Correction) Reset() {
+	*x = Correction{}
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Correction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Correction) ProtoMessage() {}
+
+func (x *Correction) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Correction.ProtoReflect.Descriptor instead.
+func (*Correction) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Correction) GetDenials() []*Denial {
+	if x != nil {
+		return x.Denials
+	}
+	return nil
+}
+
+func (x *Correction) GetTold() uint32 {
+	if x != nil {
+		return x.Told
+	}
+	return 0
+}
+
+func (x *Correction) GetRollbackAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RollbackAt
+	}
+	return nil
+}
+
+func (x *Correction) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+func (x *Correction) GetUndoneToldAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UndoneToldAt
+	}
+	return nil
+}
+
 // Collateral is what else ends, or stops working, with a credential.
 type Collateral struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -522,7 +626,7 @@ type Collateral struct {
 
 func (x *Collateral) Reset() {
 	*x = Collateral{}
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[1]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +638,7 @@ func (x *Collateral) String() string {
 func (*Collateral) ProtoMessage() {}
 
 func (x *Collateral) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[1]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +651,7 @@ func (x *Collateral) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collateral.ProtoReflect.Descriptor instead.
 func (*Collateral) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{1}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Collateral) GetCount() uint64 {
@@ -596,7 +700,7 @@ type Hit struct {
 
 func (x *Hit) Reset() {
 	*x = Hit{}
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[2]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +712,7 @@ func (x *Hit) String() string {
 func (*Hit) ProtoMessage() {}
 
 func (x *Hit) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[2]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +725,7 @@ func (x *Hit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hit.ProtoReflect.Descriptor instead.
 func (*Hit) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{2}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Hit) GetKey() string {
@@ -658,7 +762,7 @@ type Restoration struct {
 
 func (x *Restoration) Reset() {
 	*x = Restoration{}
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[3]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +774,7 @@ func (x *Restoration) String() string {
 func (*Restoration) ProtoMessage() {}
 
 func (x *Restoration) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[3]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +787,7 @@ func (x *Restoration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restoration.ProtoReflect.Descriptor instead.
 func (*Restoration) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{3}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Restoration) GetAskedBy() string {
@@ -755,7 +859,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[4]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +871,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[4]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +884,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{4}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Attempt) GetNumber() uint32 {
@@ -825,13 +929,15 @@ type Reissue struct {
 	WrappingAccessor string `protobuf:"bytes,6,opt,name=wrapping_accessor,json=wrappingAccessor,proto3" json:"wrapping_accessor,omitempty"`
 	Credential       string `protobuf:"bytes,7,opt,name=credential,proto3" json:"credential,omitempty"`
 	Narrowed         string `protobuf:"bytes,8,opt,name=narrowed,proto3" json:"narrowed,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What the former scope allowed, as the issuer said before it was narrowed; empty: it is not known, or not narrowed.
+	Former        []*Rule `protobuf:"bytes,9,rep,name=former,proto3" json:"former,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Reissue) Reset() {
 	*x = Reissue{}
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[5]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +949,7 @@ func (x *Reissue) String() string {
 func (*Reissue) ProtoMessage() {}
 
 func (x *Reissue) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[5]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +962,7 @@ func (x *Reissue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reissue.ProtoReflect.Descriptor instead.
 func (*Reissue) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{5}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Reissue) GetPolicyName() string {
@@ -915,6 +1021,13 @@ func (x *Reissue) GetNarrowed() string {
 	return ""
 }
 
+func (x *Reissue) GetFormer() []*Rule {
+	if x != nil {
+		return x.Former
+	}
+	return nil
+}
+
 // Exception lets a credential or identity stand past a policy, until a date, because somebody justified it.
 type Exception struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -939,7 +1052,7 @@ type Exception struct {
 
 func (x *Exception) Reset() {
 	*x = Exception{}
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[6]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1064,7 @@ func (x *Exception) String() string {
 func (*Exception) ProtoMessage() {}
 
 func (x *Exception) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[6]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1077,7 @@ func (x *Exception) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exception.ProtoReflect.Descriptor instead.
 func (*Exception) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{6}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Exception) GetId() string {
@@ -1068,14 +1181,16 @@ type Control struct {
 	SetAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=set_at,json=setAt,proto3" json:"set_at,omitempty"`
 	Reason string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// APPROVE: what is approved: revoke, narrow, restore or finish. Empty means revoke.
-	Act           string `protobuf:"bytes,6,opt,name=act,proto3" json:"act,omitempty"`
+	Act string `protobuf:"bytes,6,opt,name=act,proto3" json:"act,omitempty"`
+	// DENIED: what, and how often up to now.
+	Denials       []*Denial `protobuf:"bytes,7,rep,name=denials,proto3" json:"denials,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Control) Reset() {
 	*x = Control{}
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[7]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1202,7 @@ func (x *Control) String() string {
 func (*Control) ProtoMessage() {}
 
 func (x *Control) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[7]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1215,7 @@ func (x *Control) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Control.ProtoReflect.Descriptor instead.
 func (*Control) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{7}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Control) GetSetting() Control_Setting {
@@ -1145,11 +1260,18 @@ func (x *Control) GetAct() string {
 	return ""
 }
 
+func (x *Control) GetDenials() []*Denial {
+	if x != nil {
+		return x.Denials
+	}
+	return nil
+}
+
 var File_leastwise_v1_enforcement_proto protoreflect.FileDescriptor
 
 const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\n" +
-	"\x1eleastwise/v1/enforcement.proto\x12\fleastwise.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bleastwise/v1/decision.proto\"\xb0\r\n" +
+	"\x1eleastwise/v1/enforcement.proto\x12\fleastwise.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bleastwise/v1/decision.proto\x1a\x17leastwise/v1/fact.proto\"\xa7\x0e\n" +
 	"\vLadderState\x12\x1e\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\tR\n" +
@@ -1194,7 +1316,12 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\vfinished_at\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"finishedAt\x12\x1f\n" +
 	"\vapproved_by\x18  \x03(\tR\n" +
-	"approvedBy\"\xa8\x02\n" +
+	"approvedBy\x12;\n" +
+	"\vreissued_at\x18! \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"reissuedAt\x128\n" +
+	"\n" +
+	"correction\x18\" \x01(\v2\x18.leastwise.v1.CorrectionR\n" +
+	"correction\"\xa8\x02\n" +
 	"\x05State\x12\b\n" +
 	"\x04NONE\x10\x00\x12\f\n" +
 	"\bVIOLATED\x10\x01\x12\f\n" +
@@ -1216,7 +1343,15 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\x10RESTORE_INTENDED\x10\x0f\x12\f\n" +
 	"\bRESTORED\x10\x10\x12\x13\n" +
 	"\x0fFINISH_INTENDED\x10\x11\x12\f\n" +
-	"\bFINISHED\x10\x12\"\xa7\x01\n" +
+	"\bFINISHED\x10\x12\"\xe9\x01\n" +
+	"\n" +
+	"Correction\x12.\n" +
+	"\adenials\x18\x01 \x03(\v2\x14.leastwise.v1.DenialR\adenials\x12\x12\n" +
+	"\x04told\x18\x02 \x01(\rR\x04told\x12;\n" +
+	"\vrollback_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"rollbackAt\x12\x18\n" +
+	"\arefused\x18\x04 \x01(\tR\arefused\x12@\n" +
+	"\x0eundone_told_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\fundoneToldAt\"\xa7\x01\n" +
 	"\n" +
 	"Collateral\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\x12\x16\n" +
@@ -1241,7 +1376,7 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x123\n" +
 	"\anext_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\"\x9c\x02\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"\xc8\x02\n" +
 	"\aReissue\x12\x1f\n" +
 	"\vpolicy_name\x18\x01 \x01(\tR\n" +
 	"policyName\x12\x1f\n" +
@@ -1254,7 +1389,8 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\n" +
 	"credential\x18\a \x01(\tR\n" +
 	"credential\x12\x1a\n" +
-	"\bnarrowed\x18\b \x01(\tR\bnarrowed\"\xf0\x03\n" +
+	"\bnarrowed\x18\b \x01(\tR\bnarrowed\x12*\n" +
+	"\x06former\x18\t \x03(\v2\x12.leastwise.v1.RuleR\x06former\"\xf0\x03\n" +
 	"\tException\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -1275,14 +1411,15 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\n" +
 	"revoked_by\x18\f \x01(\tR\trevokedBy\x129\n" +
 	"\n" +
-	"revoked_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\"\xbc\x02\n" +
+	"revoked_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\"\xf8\x02\n" +
 	"\aControl\x127\n" +
 	"\asetting\x18\x01 \x01(\x0e2\x1d.leastwise.v1.Control.SettingR\asetting\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x15\n" +
 	"\x06set_by\x18\x03 \x01(\tR\x05setBy\x121\n" +
 	"\x06set_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05setAt\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x10\n" +
-	"\x03act\x18\x06 \x01(\tR\x03act\"n\n" +
+	"\x03act\x18\x06 \x01(\tR\x03act\x12.\n" +
+	"\adenials\x18\a \x03(\v2\x14.leastwise.v1.DenialR\adenials\"z\n" +
 	"\aSetting\x12\b\n" +
 	"\x04NONE\x10\x00\x12\b\n" +
 	"\x04MODE\x10\x01\x12\x0f\n" +
@@ -1293,7 +1430,9 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\aAPPROVE\x10\x05\x12\v\n" +
 	"\aRESTORE\x10\x06\x12\n" +
 	"\n" +
-	"\x06RESUME\x10\aB@Z>github.com/leastwise/leastwise/schemas/leastwisev1;leastwisev1b\x06proto3"
+	"\x06RESUME\x10\a\x12\n" +
+	"\n" +
+	"\x06DENIED\x10\bB@Z>github.com/leastwise/leastwise/schemas/leastwisev1;leastwisev1b\x06proto3"
 
 var (
 	file_leastwise_v1_enforcement_proto_rawDescOnce sync.Once
@@ -1308,58 +1447,68 @@ func file_leastwise_v1_enforcement_proto_rawDescGZIP() []byte {
 }
 
 var file_leastwise_v1_enforcement_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_leastwise_v1_enforcement_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_leastwise_v1_enforcement_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_leastwise_v1_enforcement_proto_goTypes = []any{
 	(LadderState_State)(0),        // 0: leastwise.v1.LadderState.State
 	(Control_Setting)(0),          // 1: leastwise.v1.Control.Setting
 	(*LadderState)(nil),           // 2: leastwise.v1.LadderState
-	(*Collateral)(nil),            // 3: leastwise.v1.Collateral
-	(*Hit)(nil),                   // 4: leastwise.v1.Hit
-	(*Restoration)(nil),           // 5: leastwise.v1.Restoration
-	(*Attempt)(nil),               // 6: leastwise.v1.Attempt
-	(*Reissue)(nil),               // 7: leastwise.v1.Reissue
-	(*Exception)(nil),             // 8: leastwise.v1.Exception
-	(*Control)(nil),               // 9: leastwise.v1.Control
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*Decision)(nil),              // 11: leastwise.v1.Decision
+	(*Correction)(nil),            // 3: leastwise.v1.Correction
+	(*Collateral)(nil),            // 4: leastwise.v1.Collateral
+	(*Hit)(nil),                   // 5: leastwise.v1.Hit
+	(*Restoration)(nil),           // 6: leastwise.v1.Restoration
+	(*Attempt)(nil),               // 7: leastwise.v1.Attempt
+	(*Reissue)(nil),               // 8: leastwise.v1.Reissue
+	(*Exception)(nil),             // 9: leastwise.v1.Exception
+	(*Control)(nil),               // 10: leastwise.v1.Control
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*Decision)(nil),              // 12: leastwise.v1.Decision
+	(*Denial)(nil),                // 13: leastwise.v1.Denial
+	(*Rule)(nil),                  // 14: leastwise.v1.Rule
 }
 var file_leastwise_v1_enforcement_proto_depIdxs = []int32{
 	0,  // 0: leastwise.v1.LadderState.state:type_name -> leastwise.v1.LadderState.State
-	10, // 1: leastwise.v1.LadderState.at:type_name -> google.protobuf.Timestamp
-	11, // 2: leastwise.v1.LadderState.decision:type_name -> leastwise.v1.Decision
-	10, // 3: leastwise.v1.LadderState.confirmed_at:type_name -> google.protobuf.Timestamp
-	10, // 4: leastwise.v1.LadderState.notified_at:type_name -> google.protobuf.Timestamp
-	10, // 5: leastwise.v1.LadderState.revoke_at:type_name -> google.protobuf.Timestamp
-	6,  // 6: leastwise.v1.LadderState.attempt:type_name -> leastwise.v1.Attempt
-	10, // 7: leastwise.v1.LadderState.works_until:type_name -> google.protobuf.Timestamp
-	7,  // 8: leastwise.v1.LadderState.reissue:type_name -> leastwise.v1.Reissue
-	10, // 9: leastwise.v1.LadderState.seen_in_log_at:type_name -> google.protobuf.Timestamp
-	10, // 10: leastwise.v1.LadderState.revoked_at:type_name -> google.protobuf.Timestamp
-	3,  // 11: leastwise.v1.LadderState.collateral:type_name -> leastwise.v1.Collateral
-	10, // 12: leastwise.v1.LadderState.exposure_ended_at:type_name -> google.protobuf.Timestamp
-	10, // 13: leastwise.v1.LadderState.announced:type_name -> google.protobuf.Timestamp
-	10, // 14: leastwise.v1.LadderState.reported_at:type_name -> google.protobuf.Timestamp
-	5,  // 15: leastwise.v1.LadderState.restoration:type_name -> leastwise.v1.Restoration
-	10, // 16: leastwise.v1.LadderState.finished_at:type_name -> google.protobuf.Timestamp
-	4,  // 17: leastwise.v1.Collateral.hits:type_name -> leastwise.v1.Hit
-	10, // 18: leastwise.v1.Collateral.at:type_name -> google.protobuf.Timestamp
-	10, // 19: leastwise.v1.Restoration.asked_at:type_name -> google.protobuf.Timestamp
-	10, // 20: leastwise.v1.Restoration.done_at:type_name -> google.protobuf.Timestamp
-	10, // 21: leastwise.v1.Restoration.told_at:type_name -> google.protobuf.Timestamp
-	0,  // 22: leastwise.v1.Restoration.came_from:type_name -> leastwise.v1.LadderState.State
-	10, // 23: leastwise.v1.Attempt.at:type_name -> google.protobuf.Timestamp
-	10, // 24: leastwise.v1.Attempt.next_at:type_name -> google.protobuf.Timestamp
-	10, // 25: leastwise.v1.Exception.until:type_name -> google.protobuf.Timestamp
-	10, // 26: leastwise.v1.Exception.requested_at:type_name -> google.protobuf.Timestamp
-	10, // 27: leastwise.v1.Exception.approved_at:type_name -> google.protobuf.Timestamp
-	10, // 28: leastwise.v1.Exception.revoked_at:type_name -> google.protobuf.Timestamp
-	1,  // 29: leastwise.v1.Control.setting:type_name -> leastwise.v1.Control.Setting
-	10, // 30: leastwise.v1.Control.set_at:type_name -> google.protobuf.Timestamp
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	11, // 1: leastwise.v1.LadderState.at:type_name -> google.protobuf.Timestamp
+	12, // 2: leastwise.v1.LadderState.decision:type_name -> leastwise.v1.Decision
+	11, // 3: leastwise.v1.LadderState.confirmed_at:type_name -> google.protobuf.Timestamp
+	11, // 4: leastwise.v1.LadderState.notified_at:type_name -> google.protobuf.Timestamp
+	11, // 5: leastwise.v1.LadderState.revoke_at:type_name -> google.protobuf.Timestamp
+	7,  // 6: leastwise.v1.LadderState.attempt:type_name -> leastwise.v1.Attempt
+	11, // 7: leastwise.v1.LadderState.works_until:type_name -> google.protobuf.Timestamp
+	8,  // 8: leastwise.v1.LadderState.reissue:type_name -> leastwise.v1.Reissue
+	11, // 9: leastwise.v1.LadderState.seen_in_log_at:type_name -> google.protobuf.Timestamp
+	11, // 10: leastwise.v1.LadderState.revoked_at:type_name -> google.protobuf.Timestamp
+	4,  // 11: leastwise.v1.LadderState.collateral:type_name -> leastwise.v1.Collateral
+	11, // 12: leastwise.v1.LadderState.exposure_ended_at:type_name -> google.protobuf.Timestamp
+	11, // 13: leastwise.v1.LadderState.announced:type_name -> google.protobuf.Timestamp
+	11, // 14: leastwise.v1.LadderState.reported_at:type_name -> google.protobuf.Timestamp
+	6,  // 15: leastwise.v1.LadderState.restoration:type_name -> leastwise.v1.Restoration
+	11, // 16: leastwise.v1.LadderState.finished_at:type_name -> google.protobuf.Timestamp
+	11, // 17: leastwise.v1.LadderState.reissued_at:type_name -> google.protobuf.Timestamp
+	3,  // 18: leastwise.v1.LadderState.correction:type_name -> leastwise.v1.Correction
+	13, // 19: leastwise.v1.Correction.denials:type_name -> leastwise.v1.Denial
+	11, // 20: leastwise.v1.Correction.rollback_at:type_name -> google.protobuf.Timestamp
+	11, // 21: leastwise.v1.Correction.undone_told_at:type_name -> google.protobuf.Timestamp
+	5,  // 22: leastwise.v1.Collateral.hits:type_name -> leastwise.v1.Hit
+	11, // 23: leastwise.v1.Collateral.at:type_name -> google.protobuf.Timestamp
+	11, // 24: leastwise.v1.Restoration.asked_at:type_name -> google.protobuf.Timestamp
+	11, // 25: leastwise.v1.Restoration.done_at:type_name -> google.protobuf.Timestamp
+	11, // 26: leastwise.v1.Restoration.told_at:type_name -> google.protobuf.Timestamp
+	0,  // 27: leastwise.v1.Restoration.came_from:type_name -> leastwise.v1.LadderState.State
+	11, // 28: leastwise.v1.Attempt.at:type_name -> google.protobuf.Timestamp
+	11, // 29: leastwise.v1.Attempt.next_at:type_name -> google.protobuf.Timestamp
+	14, // 30: leastwise.v1.Reissue.former:type_name -> leastwise.v1.Rule
+	11, // 31: leastwise.v1.Exception.until:type_name -> google.protobuf.Timestamp
+	11, // 32: leastwise.v1.Exception.requested_at:type_name -> google.protobuf.Timestamp
+	11, // 33: leastwise.v1.Exception.approved_at:type_name -> google.protobuf.Timestamp
+	11, // 34: leastwise.v1.Exception.revoked_at:type_name -> google.protobuf.Timestamp
+	1,  // 35: leastwise.v1.Control.setting:type_name -> leastwise.v1.Control.Setting
+	11, // 36: leastwise.v1.Control.set_at:type_name -> google.protobuf.Timestamp
+	13, // 37: leastwise.v1.Control.denials:type_name -> leastwise.v1.Denial
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_leastwise_v1_enforcement_proto_init() }
@@ -1368,13 +1517,14 @@ func file_leastwise_v1_enforcement_proto_init() {
 		return
 	}
 	file_leastwise_v1_decision_proto_init()
+	file_leastwise_v1_fact_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_leastwise_v1_enforcement_proto_rawDesc), len(file_leastwise_v1_enforcement_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -75,7 +75,9 @@ type CredentialState struct {
 	// What agents' own logs tell of it; missing if they tell nothing.
 	Reported *ReportedUse `protobuf:"bytes,41,opt,name=reported,proto3" json:"reported,omitempty"`
 	// Some of the uses or refusals are its only by inference.
-	UsesInferred  bool `protobuf:"varint,42,opt,name=uses_inferred,json=usesInferred,proto3" json:"uses_inferred,omitempty"`
+	UsesInferred bool `protobuf:"varint,42,opt,name=uses_inferred,json=usesInferred,proto3" json:"uses_inferred,omitempty"`
+	// The denied permissions of denied_samples with their counts and times; it takes that field's place.
+	DeniedUses    []*DeniedUse `protobuf:"bytes,43,rep,name=denied_uses,json=deniedUses,proto3" json:"denied_uses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -397,6 +399,82 @@ func (x *CredentialState) GetUsesInferred() bool {
 	return false
 }
 
+func (x *CredentialState) GetDeniedUses() []*DeniedUse {
+	if x != nil {
+		return x.DeniedUses
+	}
+	return nil
+}
+
+// DeniedUse counts the refusals of one permission.
+type DeniedUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Permission    string                 `protobuf:"bytes,1,opt,name=permission,proto3" json:"permission,omitempty"`
+	Count         uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	FirstAt       int64                  `protobuf:"varint,3,opt,name=first_at,json=firstAt,proto3" json:"first_at,omitempty"`
+	LastAt        int64                  `protobuf:"varint,4,opt,name=last_at,json=lastAt,proto3" json:"last_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeniedUse) Reset() {
+	*x = DeniedUse{}
+	mi := &file_leastwise_v1_state_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeniedUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeniedUse) ProtoMessage() {}
+
+func (x *DeniedUse) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_state_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeniedUse.ProtoReflect.Descriptor instead.
+func (*DeniedUse) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DeniedUse) GetPermission() string {
+	if x != nil {
+		return x.Permission
+	}
+	return ""
+}
+
+func (x *DeniedUse) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *DeniedUse) GetFirstAt() int64 {
+	if x != nil {
+		return x.FirstAt
+	}
+	return 0
+}
+
+func (x *DeniedUse) GetLastAt() int64 {
+	if x != nil {
+		return x.LastAt
+	}
+	return 0
+}
+
 // ReportedUse is what agents' own logs tell of the use of one credential. It is no part of the uses above.
 type ReportedUse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -427,7 +505,7 @@ type ReportedUse struct {
 
 func (x *ReportedUse) Reset() {
 	*x = ReportedUse{}
-	mi := &file_leastwise_v1_state_proto_msgTypes[1]
+	mi := &file_leastwise_v1_state_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +517,7 @@ func (x *ReportedUse) String() string {
 func (*ReportedUse) ProtoMessage() {}
 
 func (x *ReportedUse) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_state_proto_msgTypes[1]
+	mi := &file_leastwise_v1_state_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +530,7 @@ func (x *ReportedUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportedUse.ProtoReflect.Descriptor instead.
 func (*ReportedUse) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{1}
+	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ReportedUse) GetUses() uint64 {
@@ -570,7 +648,7 @@ type PermissionUse struct {
 
 func (x *PermissionUse) Reset() {
 	*x = PermissionUse{}
-	mi := &file_leastwise_v1_state_proto_msgTypes[2]
+	mi := &file_leastwise_v1_state_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +660,7 @@ func (x *PermissionUse) String() string {
 func (*PermissionUse) ProtoMessage() {}
 
 func (x *PermissionUse) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_state_proto_msgTypes[2]
+	mi := &file_leastwise_v1_state_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +673,7 @@ func (x *PermissionUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PermissionUse.ProtoReflect.Descriptor instead.
 func (*PermissionUse) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{2}
+	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PermissionUse) GetPermission() string {
@@ -652,7 +730,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_leastwise_v1_state_proto_msgTypes[3]
+	mi := &file_leastwise_v1_state_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +742,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_state_proto_msgTypes[3]
+	mi := &file_leastwise_v1_state_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +755,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{3}
+	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Window) GetFiveMinutes() []*Bucket {
@@ -712,7 +790,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_leastwise_v1_state_proto_msgTypes[4]
+	mi := &file_leastwise_v1_state_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -724,7 +802,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_state_proto_msgTypes[4]
+	mi := &file_leastwise_v1_state_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -737,7 +815,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{4}
+	return file_leastwise_v1_state_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Bucket) GetIndex() uint32 {
@@ -758,7 +836,7 @@ var File_leastwise_v1_state_proto protoreflect.FileDescriptor
 
 const file_leastwise_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x18leastwise/v1/state.proto\x12\fleastwise.v1\"\x98\f\n" +
+	"\x18leastwise/v1/state.proto\x12\fleastwise.v1\"\xd2\f\n" +
 	"\x0fCredentialState\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1b\n" +
 	"\tissued_at\x18\x02 \x01(\x03R\bissuedAt\x12\x1d\n" +
@@ -812,10 +890,19 @@ const file_leastwise_v1_state_proto_rawDesc = "" +
 	"\vexpiry_told\x18( \x01(\x03R\n" +
 	"expiryTold\x125\n" +
 	"\breported\x18) \x01(\v2\x19.leastwise.v1.ReportedUseR\breported\x12#\n" +
-	"\ruses_inferred\x18* \x01(\bR\fusesInferred\x1a9\n" +
+	"\ruses_inferred\x18* \x01(\bR\fusesInferred\x128\n" +
+	"\vdenied_uses\x18+ \x03(\v2\x17.leastwise.v1.DeniedUseR\n" +
+	"deniedUses\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf3\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"u\n" +
+	"\tDeniedUse\x12\x1e\n" +
+	"\n" +
+	"permission\x18\x01 \x01(\tR\n" +
+	"permission\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x19\n" +
+	"\bfirst_at\x18\x03 \x01(\x03R\afirstAt\x12\x17\n" +
+	"\alast_at\x18\x04 \x01(\x03R\x06lastAt\"\xf3\x03\n" +
 	"\vReportedUse\x12\x12\n" +
 	"\x04uses\x18\x01 \x01(\x04R\x04uses\x12\x16\n" +
 	"\x06denied\x18\x02 \x01(\x04R\x06denied\x12\x16\n" +
@@ -863,32 +950,34 @@ func file_leastwise_v1_state_proto_rawDescGZIP() []byte {
 	return file_leastwise_v1_state_proto_rawDescData
 }
 
-var file_leastwise_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_leastwise_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_leastwise_v1_state_proto_goTypes = []any{
 	(*CredentialState)(nil), // 0: leastwise.v1.CredentialState
-	(*ReportedUse)(nil),     // 1: leastwise.v1.ReportedUse
-	(*PermissionUse)(nil),   // 2: leastwise.v1.PermissionUse
-	(*Window)(nil),          // 3: leastwise.v1.Window
-	(*Bucket)(nil),          // 4: leastwise.v1.Bucket
-	nil,                     // 5: leastwise.v1.CredentialState.LabelsEntry
+	(*DeniedUse)(nil),       // 1: leastwise.v1.DeniedUse
+	(*ReportedUse)(nil),     // 2: leastwise.v1.ReportedUse
+	(*PermissionUse)(nil),   // 3: leastwise.v1.PermissionUse
+	(*Window)(nil),          // 4: leastwise.v1.Window
+	(*Bucket)(nil),          // 5: leastwise.v1.Bucket
+	nil,                     // 6: leastwise.v1.CredentialState.LabelsEntry
 }
 var file_leastwise_v1_state_proto_depIdxs = []int32{
-	5,  // 0: leastwise.v1.CredentialState.labels:type_name -> leastwise.v1.CredentialState.LabelsEntry
-	2,  // 1: leastwise.v1.CredentialState.used:type_name -> leastwise.v1.PermissionUse
-	3,  // 2: leastwise.v1.CredentialState.used_window:type_name -> leastwise.v1.Window
-	3,  // 3: leastwise.v1.CredentialState.denied_window:type_name -> leastwise.v1.Window
-	1,  // 4: leastwise.v1.CredentialState.reported:type_name -> leastwise.v1.ReportedUse
-	3,  // 5: leastwise.v1.ReportedUse.used_window:type_name -> leastwise.v1.Window
-	3,  // 6: leastwise.v1.ReportedUse.denied_window:type_name -> leastwise.v1.Window
-	3,  // 7: leastwise.v1.ReportedUse.failed_window:type_name -> leastwise.v1.Window
-	4,  // 8: leastwise.v1.Window.five_minutes:type_name -> leastwise.v1.Bucket
-	4,  // 9: leastwise.v1.Window.hours:type_name -> leastwise.v1.Bucket
-	4,  // 10: leastwise.v1.Window.days:type_name -> leastwise.v1.Bucket
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	6,  // 0: leastwise.v1.CredentialState.labels:type_name -> leastwise.v1.CredentialState.LabelsEntry
+	3,  // 1: leastwise.v1.CredentialState.used:type_name -> leastwise.v1.PermissionUse
+	4,  // 2: leastwise.v1.CredentialState.used_window:type_name -> leastwise.v1.Window
+	4,  // 3: leastwise.v1.CredentialState.denied_window:type_name -> leastwise.v1.Window
+	2,  // 4: leastwise.v1.CredentialState.reported:type_name -> leastwise.v1.ReportedUse
+	1,  // 5: leastwise.v1.CredentialState.denied_uses:type_name -> leastwise.v1.DeniedUse
+	4,  // 6: leastwise.v1.ReportedUse.used_window:type_name -> leastwise.v1.Window
+	4,  // 7: leastwise.v1.ReportedUse.denied_window:type_name -> leastwise.v1.Window
+	4,  // 8: leastwise.v1.ReportedUse.failed_window:type_name -> leastwise.v1.Window
+	5,  // 9: leastwise.v1.Window.five_minutes:type_name -> leastwise.v1.Bucket
+	5,  // 10: leastwise.v1.Window.hours:type_name -> leastwise.v1.Bucket
+	5,  // 11: leastwise.v1.Window.days:type_name -> leastwise.v1.Bucket
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_leastwise_v1_state_proto_init() }
@@ -902,7 +991,7 @@ func file_leastwise_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_leastwise_v1_state_proto_rawDesc), len(file_leastwise_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -97,6 +97,9 @@ func (s *scanner) tell(ctx context.Context, asOf int64) (err error) {
 	}
 	found := map[string]picture{}
 	for _, d := range c.Decisions() {
+		if len(d.Violations) == 0 {
+			continue // it tells of refusals alone
+		}
 		places := func(metric string) []Place { return s.placesOf(d.Credential, metric) }
 		if err := s.report.decision(d, c.Entry(d.Credential), places); err != nil {
 			return err

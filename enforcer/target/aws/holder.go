@@ -30,21 +30,22 @@ func (h holder) limit() int {
 	return roleLimit
 }
 
-// look gives the holder's unchangeable id, and its path.
-func (h holder) look(ctx context.Context) (id, path string, err error) {
+// look gives the holder's unchangeable id, its path, and whether a permissions
+// boundary limits it.
+func (h holder) look(ctx context.Context) (id, path string, bounded bool, err error) {
 	s := h.step("GetX", "look at the "+h.kind)
 	if h.kind == "user" {
 		out, err := call(ctx, h.t, s, h.t.aws.iam.GetUser, &iam.GetUserInput{UserName: &h.name})
 		if err != nil {
-			return "", "", err
+			return "", "", false, err
 		}
-		return str(out.User.UserId), str(out.User.Path), nil
+		return str(out.User.UserId), str(out.User.Path), out.User.PermissionsBoundary != nil, nil
 	}
 	out, err := call(ctx, h.t, s, h.t.aws.iam.GetRole, &iam.GetRoleInput{RoleName: &h.name})
 	if err != nil {
-		return "", "", err
+		return "", "", false, err
 	}
-	return str(out.Role.RoleId), str(out.Role.Path), nil
+	return str(out.Role.RoleId), str(out.Role.Path), out.Role.PermissionsBoundary != nil, nil
 }
 
 // inline gives the names of the holder's inline policies, sorted.

@@ -158,14 +158,14 @@ func (t *Target) tryReads(ctx context.Context) ([]target.Missing, error) {
 			return err
 		},
 		func() error { _, err := t.keysOf(ctx, none); return err },
-		func() error { _, _, err := h.look(ctx); return err },
+		func() error { _, _, _, err := h.look(ctx); return err },
 		func() error { _, err := h.get(ctx, DenyPolicy); return err },
 	}
 	if t.cfg.Narrow {
 		u := holder{t, "user", none}
 		tries = append(tries,
 			func() error { _, err := h.inline(ctx); return err }, func() error { _, err := h.attached(ctx); return err },
-			func() error { _, _, err := u.look(ctx); return err }, func() error { _, err := u.get(ctx, ScopePolicy); return err },
+			func() error { _, _, _, err := u.look(ctx); return err }, func() error { _, err := u.get(ctx, ScopePolicy); return err },
 			func() error { _, err := u.inline(ctx); return err }, func() error { _, err := u.attached(ctx); return err },
 			func() error { _, err := u.groups(ctx); return err })
 	}

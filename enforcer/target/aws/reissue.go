@@ -71,7 +71,7 @@ func (t *Target) Plan(ctx context.Context, d *pb.Decision) (*pb.Reissue, string,
 	if account := strings.Split(arn, ":")[4]; account != me.account {
 		return nil, foreign(account, me.account), nil
 	}
-	id, path, err := h.look(ctx)
+	id, path, bounded, err := h.look(ctx)
 	if gone(err) {
 		return nil, fmt.Sprintf("%s %s does not exist any more", h.kind, h.name), nil
 	}
@@ -92,7 +92,7 @@ func (t *Target) Plan(ctx context.Context, d *pb.Decision) (*pb.Reissue, string,
 	if refused != "" {
 		return nil, refused, nil
 	}
-	return t.planFor(ctx, h, id, p, list)
+	return t.planFor(ctx, h, id, bounded, p, list)
 }
 
 // proposal is what use justifies. A role's policies are those of all its
@@ -134,7 +134,7 @@ func (t *Target) shared(ctx context.Context, h holder, credential string) (strin
 	return "", nil
 }
 
-func (t *Target) planFor(ctx context.Context, h holder, id string, p *pb.Proposal, list []want) (*pb.Reissue, string, error) {
+func (t *Target) planFor(ctx context.Context, h holder, id string, bounded bool, p *pb.Proposal, list []want) (*pb.Reissue, string, error) {
 	if h.kind == "user" {
 		groups, err := h.groups(ctx)
 		if err != nil {
@@ -163,9 +163,15 @@ func (t *Target) planFor(ctx context.Context, h holder, id string, p *pb.Proposa
 		return nil, fmt.Sprintf("no room: while old and new stand side by side, inline policies would have %d characters, and AWS takes %d for a %s", used+size(text), h.limit(), h.kind), nil
 	}
 	plan := &pb.Reissue{PolicyName: ScopePolicy, PolicyText: text, Previous: string(raw), GrantedBefore: p.Granted, GrantedAfter: uint32(n.actions)}
+	if !bounded {
+		plan.Former = former(statements)
+	}
 	plan.Narrowed = fmt.Sprintf("%s %s keeps %d actions in inline policy %s, in place of %s; no new key is made", h.kind, h.name, n.actions, ScopePolicy, was.names())
 	if p.GetObservedFrom() != nil && p.GetObservedUntil() != nil {
 		plan.Narrowed = fmt.Sprintf("observed %s to %s; ", stamp(p.ObservedFrom.AsTime()), stamp(p.ObservedUntil.AsTime())) + plan.Narrowed
+	}
+	if len(plan.Former) == 0 {
+		plan.Narrowed += "; denials that follow from it can not be told apart: a permissions boundary, or no action was allowed on everything"
 	}
 	if len(n.elsewhere) > 0 {
 		plan.Narrowed += "; granted elsewhere, such as on the resource, and left there: " + few(n.elsewhere)
@@ -286,7 +292,7 @@ func (t *Target) from(ctx context.Context, op string, plan *pb.Reissue) (holder,
 		return holder{}, was, impossible(op, errors.New("the plan does not say what stood there before"))
 	}
 	h := holder{t, was.Kind, was.Name}
-	id, path, err := h.look(ctx)
+	id, path, _, err := h.look(ctx)
 	switch {
 	case gone(err):
 		return h, was, impossible(op, fmt.Errorf("%s %s does not exist any more", h.kind, h.name))

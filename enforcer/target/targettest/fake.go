@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -32,8 +33,11 @@ type Fake struct {
 	// of Before means that it was not done; one of After that it was.
 	Before, After func(act string) error
 	// Saw is called with the credential's key before a revocation ("revoke")
-	// or a re-issue ("reissue").
+	// or a re-issue ("reissue"), and without one before a rollback.
 	Saw func(act, key string)
+	// Formerly are the permissions that the former scope allowed and what is
+	// given back does not.
+	Formerly []string
 	// Hashed makes credentials that are gone unknown unless the question holds
 	// what was found when they lived, as where logs show hashes alone.
 	Hashed bool
@@ -171,7 +175,15 @@ func (f *Fake) Reissue(ctx context.Context, ladderID string, d *pb.Decision, pla
 
 // Rollback counts.
 func (f *Fake) Rollback(ctx context.Context, _ *pb.Reissue) error {
+	if f.Saw != nil {
+		f.Saw("rollback", "")
+	}
 	return f.around(ctx, "rollback", func() { f.Rolled++ })
+}
+
+// Caused knows what was allowed formerly, to who holds what was given back.
+func (f *Fake) Caused(done *pb.Reissue, _ time.Time, by *pb.Decision, permission string) bool {
+	return slices.Contains(by.GetSubject().GetPolicies(), done.GetPolicyName()) && slices.Contains(f.Formerly, permission)
 }
 
 // Protected are the keys given to Own.

@@ -122,6 +122,9 @@ func (t *Target) send(ctx context.Context, token string, r request) (*api.Secret
 	// the request's own instead.
 	req.ClientToken = token
 	req.WrapTTL = r.wrapTTL
+	if r.method == http.MethodPatch {
+		req.Headers.Set("Content-Type", "application/merge-patch+json")
+	}
 	if r.body != nil {
 		if err := req.SetJSONBody(r.body); err != nil {
 			return nil, fmt.Errorf("%s: encode request: %w", r.step, err)

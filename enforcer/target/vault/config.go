@@ -36,10 +36,23 @@ type Config struct {
 	CertificateDirectory string `yaml:"certificate_directory"`
 	// AppRoleMounts whose roles may be narrowed. Default: approle.
 	AppRoleMounts []string `yaml:"approle_mounts"`
+	// RoleTTLs are other roles whose TTLs may be brought within policy. Default:
+	// none.
+	RoleTTLs RoleTTLs `yaml:"role_ttls"`
 	// Reissue says how right-sized credentials are given back.
 	Reissue ReissueConfig `yaml:"reissue"`
 	// Timeout of one request. Default 10s.
 	Timeout time.Duration `yaml:"timeout"`
+}
+
+// RoleTTLs names roles that have no path for each setting, as AppRole's have.
+// The policy lets the enforcer write nothing but their TTLs all the same.
+type RoleTTLs struct {
+	// PKIMounts are mounts of PKI, DatabaseMounts those of databases.
+	PKIMounts      []string `yaml:"pki_mounts"`
+	DatabaseMounts []string `yaml:"database_mounts"`
+	// Token roles: auth/token/roles.
+	Token bool `yaml:"token"`
 }
 
 // AppRole is where the enforcer's own login comes from.
@@ -115,6 +128,7 @@ func (c Config) withDefaults() Config {
 		c.AppRoleMounts = []string{"approle"}
 	}
 	c.PKIMounts, c.AppRoleMounts = trimmed(c.PKIMounts), trimmed(c.AppRoleMounts)
+	c.RoleTTLs.PKIMounts, c.RoleTTLs.DatabaseMounts = trimmed(c.RoleTTLs.PKIMounts), trimmed(c.RoleTTLs.DatabaseMounts)
 	if c.Reissue.TokenRole == "" {
 		c.Reissue.TokenRole = "leastwise"
 	}

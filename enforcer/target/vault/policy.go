@@ -17,6 +17,8 @@ type need struct {
 	step string
 	// probe is a path that the line has to cover, asked of Vault; default path.
 	probe string
+	// only are the parameters that a write may have; none: any.
+	only []string
 }
 
 // needs is the only list of what the enforcer may do: the policy text, the
@@ -45,6 +47,9 @@ func (c Config) needs() []need {
 		list = append(list,
 			need{path: m + "/cert/+", caps: []string{"read"}, step: "ask whether a certificate is revoked", probe: m + "/cert/00"},
 			need{path: m + "/revoke", caps: []string{"update"}, step: "revoke a certificate"})
+	}
+	for _, k := range c.roleKinds() {
+		list = append(list, need{path: k.path("+"), caps: []string{"read", k.capability()}, step: "bring the TTLs of roles within policy, and put them back", probe: k.path("any"), only: k.fields})
 	}
 	list = append(list, need{path: "identity/entity/id/+", caps: []string{"read", "update"}, step: "disable an entity, and give it back", probe: "identity/entity/id/any"})
 	return append(list,
@@ -92,7 +97,7 @@ func render(title string, needs []need) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n", title)
 	for _, n := range needs {
-		fmt.Fprintf(&b, "\n# %s\npath %q { capabilities = [%s] }\n", n.step, n.path, quoted(n.caps))
+		fmt.Fprintf(&b, "\n# %s\npath %q { capabilities = [%s]%s }\n", n.step, n.path, quoted(n.caps), n.allowed())
 	}
 	return b.String()
 }
@@ -136,6 +141,20 @@ func (t *Target) Capabilities(ctx context.Context) ([]target.Missing, error) {
 		}
 	}
 	return missing, nil
+}
+
+// allowed says which parameters a write may have.
+func (n need) allowed() string {
+	if len(n.only) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\n  allowed_parameters = {")
+	for _, name := range n.only {
+		fmt.Fprintf(&b, " %q = []", name)
+	}
+	b.WriteString(" }")
+	return strings.ReplaceAll(b.String(), "[] \"", "[], \"")
 }
 
 func (n need) asked() string {

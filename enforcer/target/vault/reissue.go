@@ -25,7 +25,10 @@ const PolicyPrefix = "leastwise-"
 
 // previous is what Rollback puts back, as JSON in Reissue.previous.
 type previous struct {
-	Mount         string   `json:"mount"` // of the AppRole
+	// Kind of a role that is no AppRole: pki, database, token. Only TTLs of
+	// those are corrected.
+	Kind          string   `json:"kind,omitempty"`
+	Mount         string   `json:"mount"`
 	Role          string   `json:"role"`
 	TokenPolicies []string `json:"token_policies"`
 	// TTLs that were cut, if any were past policy.
@@ -36,11 +39,14 @@ type previous struct {
 // back. It changes nothing.
 func (t *Target) Plan(ctx context.Context, d *pb.Decision) (*pb.Reissue, string, error) {
 	sub, p := d.GetSubject(), d.GetProposal()
+	if sub.GetType() == "lease" || sub.GetType() == "certificate" {
+		return t.planRoleTTLs(ctx, d)
+	}
 	switch {
 	case t.deliver == nil:
 		return nil, "no delivery is configured (enforcer.vault.reissue.directory)", nil
 	case sub.GetType() != "token":
-		return nil, "only tokens are re-issued, this is a " + sub.GetType(), nil
+		return nil, "tokens are re-issued, and roles of leases and certificates corrected; this is a " + sub.GetType(), nil
 	case p.GetIncomplete() != "":
 		return nil, "the proposed scope is incomplete: " + p.GetIncomplete(), nil
 	case len(p.GetRules()) == 0:
@@ -60,10 +66,13 @@ func (t *Target) Plan(ctx context.Context, d *pb.Decision) (*pb.Reissue, string,
 	}
 	plan := &pb.Reissue{
 		GrantedBefore: max(p.Granted, granted.permissions()), GrantedAfter: permissions(rules),
-		PolicyText: policyText(header(d, who), rules),
+		PolicyText: policyText(header(d, who), rules), Former: granted.rules(),
 	}
 	plan.PolicyName = policyName(who, d.GetCredential(), rules)
 	plan.Narrowed = fmt.Sprintf("observed %s to %s", stamp(p.GetObservedFrom().AsTime()), stamp(p.GetObservedUntil().AsTime()))
+	if len(plan.Former) == 0 {
+		plan.Narrowed += fmt.Sprintf("; denials that follow from it can not be told apart: the former scope has more than %d rules", maxFormer)
+	}
 	return plan, "", t.planRole(ctx, d, plan)
 }
 
@@ -84,6 +93,9 @@ func (t *Target) planRole(ctx context.Context, d *pb.Decision, plan *pb.Reissue)
 	labels := sub.GetLabels()
 	mount := strings.TrimPrefix(strings.Trim(labels["mount_point"], "/"), "auth/")
 	role := labels["role_name"]
+	if k := t.tokenRole(d); k.kind != "" {
+		return t.addRoleTTLs(ctx, k, limitOf(d), plan)
+	}
 	if labels["mount_type"] != "approle" || role == "" {
 		plan.Narrowed += "; a new token, no role is known to narrow"
 		return nil
@@ -103,7 +115,7 @@ func (t *Target) planRole(ctx context.Context, d *pb.Decision, plan *pb.Reissue)
 	if err != nil {
 		return err
 	}
-	ttls, err := t.planTTLs(ctx, mount, role, limitOf(d))
+	ttls, err := t.planTTLs(ctx, appRole(mount, role), limitOf(d))
 	if err != nil {
 		return err
 	}
@@ -189,6 +201,9 @@ func slug(text string) string {
 // delivery was reported, the agent's delivery may be replaced by a newer one,
 // and the older wrapping token expires.
 func (t *Target) Reissue(ctx context.Context, ladderID string, d *pb.Decision, plan *pb.Reissue) (*pb.Reissue, error) {
+	if plan.GetPolicyText() == "" && plan.GetPrevious() != "" {
+		return t.cutRoleTTLs(ctx, plan)
+	}
 	if t.deliver == nil {
 		return nil, impossible("deliver the new token", errors.New("no delivery is configured"))
 	}
@@ -205,8 +220,10 @@ func (t *Target) Reissue(ctx context.Context, ladderID string, d *pb.Decision, p
 		if err := json.Unmarshal([]byte(plan.Previous), &was); err != nil {
 			return nil, impossible("narrow the AppRole", err)
 		}
-		if err := t.setRolePolicies(ctx, was.Mount, was.Role, []string{plan.PolicyName}); err != nil {
-			return nil, err
+		if was.Kind == "" {
+			if err := t.setRolePolicies(ctx, was.Mount, was.Role, []string{plan.PolicyName}); err != nil {
+				return nil, err
+			}
 		}
 		if err := t.cutTTLs(ctx, was); err != nil {
 			return nil, err
@@ -269,13 +286,15 @@ func (t *Target) Rollback(ctx context.Context, done *pb.Reissue) error {
 	if err := json.Unmarshal([]byte(done.Previous), &was); err != nil {
 		return impossible("roll back", err)
 	}
-	now, err := t.rolePolicies(ctx, was.Mount, was.Role)
-	if err != nil {
-		return err
-	}
 	changed, err := t.changedTTLs(ctx, was)
 	if err != nil {
 		return err
+	}
+	now := was.TokenPolicies
+	if was.Kind == "" {
+		if now, err = t.rolePolicies(ctx, was.Mount, was.Role); err != nil {
+			return err
+		}
 	}
 	if !slices.Equal(now, was.TokenPolicies) && !slices.Equal(now, []string{done.PolicyName}) {
 		changed = append(changed, "token_policies "+strings.Join(now, ", "))

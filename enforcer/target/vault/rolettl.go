@@ -15,7 +15,7 @@ import (
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
-// roleTTL is one time limit of an AppRole, in seconds, as it was and as it is
+// roleTTL is one time limit of a role, in seconds, as it was and as it is
 // to be. 0 is Vault's word for its own default.
 type roleTTL struct {
 	Field string `json:"field"`
@@ -23,12 +23,8 @@ type roleTTL struct {
 	Now   int64  `json:"now"`
 }
 
-// roleTTLs are in the order in which they are cut: Vault refuses a token_ttl
-// above token_max_ttl, so giving back goes the other way.
-var roleTTLs = []string{"token_ttl", "token_max_ttl", "token_period"}
-
-// path of a limit: AppRole has one for each, so that the enforcer need not be
-// able to change anything else of a role.
+// path of a limit of an AppRole, which has one for each, so that the enforcer
+// need not be able to change anything else of a role.
 func (r roleTTL) path(mount, role string) string {
 	sub := strings.ReplaceAll(r.Field, "_", "-")
 	if r.Field == "token_period" {
@@ -82,16 +78,16 @@ func parseSpan(text string) (time.Duration, error) {
 }
 
 // planTTLs says which limits of the role are past policy, and what they become.
-func (t *Target) planTTLs(ctx context.Context, mount, role string, limit time.Duration) ([]roleTTL, error) {
+func (t *Target) planTTLs(ctx context.Context, k roleKind, limit time.Duration) ([]roleTTL, error) {
 	if limit == 0 {
 		return nil, nil
 	}
 	most := int64(limit / time.Second)
 	var out []roleTTL
-	for _, field := range roleTTLs {
+	for _, field := range k.fields {
 		r := roleTTL{Field: field, Now: most}
 		var err error
-		if r.Was, err = t.roleTTL(ctx, mount, role, r); err != nil {
+		if r.Was, err = t.roleTTL(ctx, k, r); err != nil {
 			return nil, err
 		}
 		// Without a period there is none; of the others Vault's default is weeks.
@@ -102,9 +98,9 @@ func (t *Target) planTTLs(ctx context.Context, mount, role string, limit time.Du
 	return out, nil
 }
 
-func (t *Target) roleTTL(ctx context.Context, mount, role string, r roleTTL) (int64, error) {
-	step := "read the AppRole's " + r.Field
-	secret, err := t.call(ctx, request{method: http.MethodGet, path: r.path(mount, role), capability: "read", step: step})
+func (t *Target) roleTTL(ctx context.Context, k roleKind, r roleTTL) (int64, error) {
+	step := "read the role's " + r.Field
+	secret, err := t.call(ctx, request{method: http.MethodGet, path: k.at(r), capability: "read", step: step})
 	if err != nil {
 		return 0, err
 	}
@@ -118,16 +114,20 @@ func (t *Target) roleTTL(ctx context.Context, mount, role string, r roleTTL) (in
 	return n.Int64()
 }
 
-func (t *Target) setRoleTTL(ctx context.Context, mount, role string, r roleTTL, seconds int64) error {
-	_, err := t.call(ctx, request{method: http.MethodPost, path: r.path(mount, role), body: map[string]any{r.Field: seconds},
-		capability: "update", step: "set the AppRole's " + r.Field})
+func (t *Target) setRoleTTL(ctx context.Context, k roleKind, r roleTTL, seconds int64) error {
+	method := http.MethodPost
+	if k.kind == "pki" {
+		method = http.MethodPatch // a POST there sets to its default what it does not name
+	}
+	_, err := t.call(ctx, request{method: method, path: k.at(r), body: map[string]any{r.Field: seconds},
+		capability: k.capability(), step: "set the role's " + r.Field})
 	return err
 }
 
 // cutTTLs does it again without harm.
 func (t *Target) cutTTLs(ctx context.Context, was previous) error {
 	for _, r := range was.TTLs {
-		if err := t.setRoleTTL(ctx, was.Mount, was.Role, r, r.Now); err != nil {
+		if err := t.setRoleTTL(ctx, was.kind(), r, r.Now); err != nil {
 			return err
 		}
 	}
@@ -137,7 +137,7 @@ func (t *Target) cutTTLs(ctx context.Context, was previous) error {
 // changedTTLs names what somebody else has changed since.
 func (t *Target) changedTTLs(ctx context.Context, was previous) (changed []string, err error) {
 	for _, r := range was.TTLs {
-		now, err := t.roleTTL(ctx, was.Mount, was.Role, r)
+		now, err := t.roleTTL(ctx, was.kind(), r)
 		if err != nil {
 			return nil, err
 		}
@@ -150,7 +150,7 @@ func (t *Target) changedTTLs(ctx context.Context, was previous) (changed []strin
 
 func (t *Target) giveTTLs(ctx context.Context, was previous) error {
 	for _, r := range slices.Backward(was.TTLs) {
-		if err := t.setRoleTTL(ctx, was.Mount, was.Role, r, r.Was); err != nil {
+		if err := t.setRoleTTL(ctx, was.kind(), r, r.Was); err != nil {
 			return err
 		}
 	}

@@ -64,7 +64,7 @@ func TestRealVaultRoleIsBroughtWithinPolicyAndBack(t *testing.T) {
 	if err := json.Unmarshal([]byte(done.Previous), &was); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.setRoleTTL(t.Context(), was.Mount, was.Role, was.TTLs[1], was.TTLs[1].Was); err != nil {
+	if err := v.setRoleTTL(t.Context(), was.kind(), was.TTLs[1], was.TTLs[1].Was); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
