@@ -242,7 +242,7 @@ func outcome(b *strings.Builder, s *pb.LadderState) {
 	r := s.Reissue
 	switch {
 	case planned(s):
-		fmt.Fprintf(b, "Given back: policy %s with %d permissions (before: %d). %s\n", short(r.PolicyName), r.GrantedAfter, r.GrantedBefore, long(r.Narrowed))
+		fmt.Fprintf(b, "Given back: policy %s with %s (before: %d). %s\n", short(r.PolicyName), permissions(r.GrantedAfter), r.GrantedBefore, long(r.Narrowed))
 		fmt.Fprintf(b, "To put the former scope back: leastwise rollback %s\n", s.LadderId)
 	case r.GetNarrowed() != "":
 		fmt.Fprintln(b, long(r.Narrowed))
@@ -261,4 +261,12 @@ func relative(d time.Duration) string {
 	default:
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
+}
+
+// permissions counted, with the noun.
+func permissions(n uint32) string {
+	if n == 1 {
+		return "1 permission"
+	}
+	return fmt.Sprintf("%d permissions", n)
 }

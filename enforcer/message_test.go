@@ -39,7 +39,7 @@ func TestTheNotificationSaysWhatWhyByWhenAndWhatToDo(t *testing.T) {
 	}
 	s.Proof, s.Reissue = "invalid accessor", &pb.Reissue{PolicyName: "leastwise-ingest-1", GrantedBefore: 12, GrantedAfter: 1}
 	if text := message(notify.Outcome, now, s, d, time.Time{}).Text; !strings.Contains(text, "Proof: invalid accessor") ||
-		!strings.Contains(text, "1 permissions (before: 12)") || !strings.Contains(text, "leastwise rollback l1") {
+		!strings.Contains(text, "1 permission (before: 12)") || !strings.Contains(text, "leastwise rollback l1") {
 		t.Errorf("outcome:\n%s", text)
 	}
 	s.Waiting = "told: nobody is known who could be told"

@@ -236,7 +236,7 @@ func (e *Enforcer) sight(ctx context.Context, i *issuer, s *pb.LadderState, d *p
 		case plan == nil:
 			out.GivenBack = "nothing: " + notify.Clean(no, 300)
 		default:
-			out.GivenBack = fmt.Sprintf("policy %s with %d permissions, before %d", short(plan.PolicyName), plan.GrantedAfter, plan.GrantedBefore)
+			out.GivenBack = fmt.Sprintf("policy %s with %s, before %d", short(plan.PolicyName), permissions(plan.GrantedAfter), plan.GrantedBefore)
 		}
 	}
 	return seen

@@ -89,7 +89,7 @@ func TestThePlanSaysWhatWouldBeDoneWhenAndWhatRefuses(t *testing.T) {
 		guards[r.Guard] = true
 	}
 	if soon.Act != "revoke" || !soon.At.Equal(now.Add(time.Hour)) || soon.Sighting != "alive" || soon.Collateral.Others != 1 || soon.BudgetLeft != 4 ||
-		!guards["kill_switch"] || !guards["collateral"] || len(guards) != 2 || !strings.Contains(soon.GivenBack, "1 permissions") {
+		!guards["kill_switch"] || !guards["collateral"] || len(guards) != 2 || !strings.Contains(soon.GivenBack, "with 1 permission,") {
 		t.Errorf("%+v", soon)
 	}
 	if by["gone"].Act != "close: it is gone at the issuer" {

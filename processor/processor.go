@@ -52,6 +52,10 @@ type Processor struct {
 	ready   chan struct{} // closed when the facts were read to their end once
 	// findingsEvery is how often certificates are compared with their issuers at most.
 	findingsEvery time.Duration
+	// reachEvery is how often it is looked at most where leaks lead, while that changes.
+	reachEvery time.Duration
+	// reachRest is how many times as long as that took it rests at least.
+	reachRest time.Duration
 }
 
 // New checks the configuration. It opens nothing.
@@ -60,7 +64,7 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 		return nil, fmt.Errorf("processor: %w", err)
 	}
 	return &Processor{cfg: cfg.withDefaults(), deps: deps, log: deps.Env.Log, grants: scope.NewGrants(), silence: silence.New(),
-		graph: identity.New(), metrics: newMetrics(deps.Env.Metrics), ready: make(chan struct{}), findingsEvery: 30 * time.Second}, nil
+		graph: identity.New(), metrics: newMetrics(deps.Env.Metrics), ready: make(chan struct{}), findingsEvery: 30 * time.Second, reachEvery: 5 * time.Second, reachRest: 30}, nil
 }
 
 // Run works until ctx ends (nil) or something happened that a retry can not mend.
@@ -78,6 +82,7 @@ func (p *Processor) Run(ctx context.Context) error {
 		p.recordHistory,
 		p.recordIdentities,
 		p.watchFindings,
+		p.watchReach,
 		p.watchHealth,
 	)
 }

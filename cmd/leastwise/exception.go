@@ -24,6 +24,7 @@ type exceptionCommand struct {
 	Approve exceptionApprove `cmd:"" help:"Approve an exception that somebody else asked for."`
 	Revoke  exceptionRevoke  `cmd:"" help:"End an exception now."`
 	List    exceptionList    `cmd:"" help:"List exceptions with who asked and who approved."`
+	Apply   exceptionApply   `cmd:"" help:"Make the exceptions of YAML files, kept in a repository, those that are recorded."`
 }
 
 // by names who acts; the operating system's user unless told otherwise.

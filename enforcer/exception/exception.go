@@ -102,21 +102,28 @@ func Approve(ctx context.Context, log Log, id, by string, limits Limits, now tim
 	if err != nil {
 		return nil, err
 	}
+	if err := approve(e, by, limits, now); err != nil {
+		return nil, err
+	}
+	return e, publish(ctx, log, e)
+}
+
+func approve(e *pb.Exception, by string, limits Limits, now time.Time) error {
 	by = person(by)
 	switch {
 	case by == "":
-		return nil, fmt.Errorf("approve %s: %w: say who approves", id, ErrInvalid)
+		return fmt.Errorf("approve %s: %w: say who approves", e.Id, ErrInvalid)
 	case by == person(e.RequestedBy):
-		return nil, fmt.Errorf("approve %s: %w", id, ErrSelfApproval)
+		return fmt.Errorf("approve %s: %w", e.Id, ErrSelfApproval)
 	case len(limits.Approvers) > 0 && !slices.ContainsFunc(limits.Approvers, func(a string) bool { return person(a) == by }):
-		return nil, fmt.Errorf("approve %s: %w: the policy's approvers are %s", id, ErrInvalid, strings.Join(limits.Approvers, ", "))
+		return fmt.Errorf("approve %s: %w: the policy's approvers are %s", e.Id, ErrInvalid, strings.Join(limits.Approvers, ", "))
 	case e.RevokedAt != nil || !e.Until.AsTime().After(now):
-		return nil, fmt.Errorf("approve %s: %w", id, ErrOver)
+		return fmt.Errorf("approve %s: %w", e.Id, ErrOver)
 	case limits.MaxDuration > 0 && e.Until.AsTime().Sub(e.RequestedAt.AsTime()) > limits.MaxDuration:
-		return nil, fmt.Errorf("approve %s: %w: it lasts longer than the policy's max_duration of %s", id, ErrInvalid, limits.MaxDuration)
+		return fmt.Errorf("approve %s: %w: it lasts longer than the policy's max_duration of %s", e.Id, ErrInvalid, limits.MaxDuration)
 	}
 	e.ApprovedBy, e.ApprovedAt = by, timestamppb.New(now)
-	return e, publish(ctx, log, e)
+	return nil
 }
 
 // Revoke ends an exception now. Anybody may: it only makes things stricter.

@@ -25,7 +25,7 @@ var ErrConfig = errors.New("configuration")
 var Sections = []string{
 	"data_dir", "log", "listen", "kafka", "clickhouse", "vault_collector",
 	"cloudtrail_collector", "gcpaudit_collector", "certlog_collector", "spire_collector", "jwtregistry_collector", "agentusage_collector",
-	"processor", "policies", "catalog", "enforcer", "channels", "gate", "console", "broker",
+	"processor", "policies", "catalog", "enforcer", "channels", "gate", "console", "broker", "exceptions",
 }
 
 // Common are the top-level keys that every component reads. Embed it with

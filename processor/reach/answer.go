@@ -3,6 +3,7 @@ package reach
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // Step is one step of a path, in words.
@@ -41,55 +42,73 @@ type Answer struct {
 func (m *Map) From(s Start) *Answer {
 	start := m.start(s)
 	a := &Answer{Start: start.Node, Paths: []Path{}}
-	kept := map[string]*place{}
-	done := map[string]bool{}
-	if t := m.byName[Canonical(s.Principal)]; t != nil {
-		done[t.key] = true // it is itself already
+	kept, done, over := make([]*place, m.targets), make([]bool, m.targets), map[string]bool{}
+	if t := m.find(s.Principal); t != nil {
+		done[t.number] = true // it is itself already
 	}
 	for _, least := range []Certainty{Proven, Allowed, Suggested} {
 		w := m.walk(start, least, kept)
-		for i, by := range w.by {
-			if by != nil && !done[w.places[i].Key] {
-				done[w.places[i].Key] = true
+		a.Paths = slices.Grow(a.Paths, max(0, len(w.by)+len(w.ends)-len(a.Paths)))
+		for _, by := range w.by {
+			if by != nil && !done[by.target.number] {
+				done[by.target.number] = true
 				a.Paths = append(a.Paths, w.path(by))
 			}
 		}
 		for key, s := range w.ends {
-			if !done[key] {
-				done[key] = true
+			if !over[key] {
+				over[key] = true
 				a.Paths = append(a.Paths, w.path(s))
 			}
 		}
+		if !w.more {
+			break // no step was left out, so those of less certainty lead nowhere else
+		}
 	}
 	slices.SortFunc(a.Paths, func(x, y Path) int {
-		return cmp.Or(cmp.Compare(rank(x.To.Kind), rank(y.To.Kind)), cmp.Compare(x.Certainty, y.Certainty),
-			cmp.Compare(len(x.Steps), len(y.Steps)), cmp.Compare(x.To.Key, y.To.Key))
+		switch {
+		case x.To.Kind != y.To.Kind && rank(x.To.Kind) != rank(y.To.Kind):
+			return rank(x.To.Kind) - rank(y.To.Kind)
+		case x.Certainty != y.Certainty:
+			return cmp.Compare(x.Certainty, y.Certainty)
+		case len(x.Steps) != len(y.Steps):
+			return len(x.Steps) - len(y.Steps)
+		}
+		return strings.Compare(x.To.Key, y.To.Key)
 	})
 	return a
 }
 
 func rank(kind string) int {
-	at := slices.Index([]string{"sensitive", everything, secrets}, kind)
-	if at < 0 {
-		return 3
+	switch kind {
+	case "sensitive":
+		return 0
+	case everything:
+		return 1
+	case secrets:
+		return 2
 	}
-	return at
+	return 3
 }
 
 func (w *walk) path(last *step) Path {
-	var steps []*step
+	n := 0
 	for s := last; s != nil; s = w.by[s.from] {
-		steps = append(steps, s)
+		n++
 	}
-	slices.Reverse(steps)
-	p := Path{To: last.node}
-	for _, s := range steps {
-		out := Step{From: w.places[s.from].Node, To: s.node, Certainty: s.certainty, Does: s.text, Evidence: s.evidence, Sources: s.sources}
+	p := Path{To: *last.node, Steps: make([]Step, n)}
+	for s := last; s != nil; s = w.by[s.from] {
+		n--
+		out := &p.Steps[n]
+		out.From, out.To, out.Certainty, out.Does, out.Evidence = w.places[s.from].Node, *s.node, s.certainty, s.text, s.evidence
 		if s.rule != nil {
-			out.Rule, out.Stays = s.rule.ID, s.rule.Stays
+			out.Rule, out.Stays, out.Sources = s.rule.ID, s.rule.Stays, s.rule.Sources
+			if s.text == "" {
+				s.text = s.rule.does(s.target)
+				out.Does = s.text
+			}
 		}
 		p.Certainty, p.Stays = max(p.Certainty, s.certainty), p.Stays || out.Stays
-		p.Steps = append(p.Steps, out)
 	}
 	return p
 }

@@ -2,29 +2,26 @@ package reach
 
 import (
 	"iter"
+	"slices"
 	"sort"
 	"strings"
 )
 
-// left is a sorted list from which targets are taken, and which skips those that were.
+// left is a list from which targets are taken, and which skips those that were.
 type left struct {
-	all  []*target
-	next []int // the place itself, or one nearer to the next that is there
-	at   map[*target]int
+	*list
+	next []int32 // the place itself, or one nearer to the next that is there
 }
 
-func newLeft(all []*target) *left {
-	l := &left{all: all, next: make([]int, len(all)+1), at: make(map[*target]int, len(all))}
+func newLeft(of *list) *left {
+	l := &left{list: of, next: make([]int32, len(of.all)+1)}
 	for i := range l.next {
-		l.next[i] = i
-	}
-	for i, t := range all {
-		l.at[t] = i
+		l.next[i] = int32(i)
 	}
 	return l
 }
 
-func (l *left) find(i int) int {
+func (l *left) find(i int32) int32 {
 	for l.next[i] != i {
 		l.next[i] = l.next[l.next[i]]
 		i = l.next[i]
@@ -32,18 +29,14 @@ func (l *left) find(i int) int {
 	return i
 }
 
-func (l *left) taken(t *target) bool {
-	i, ok := l.at[t]
-	return !ok || l.next[i] != i
-}
+func (l *left) taken(t *target) bool { return l.next[t.at] != int32(t.at) }
 
 // take reports whether it was there.
 func (l *left) take(t *target) bool {
-	if l == nil || l.taken(t) {
+	if l.taken(t) {
 		return false
 	}
-	i := l.at[t]
-	l.next[i] = i + 1
+	l.next[t.at] = int32(t.at) + 1
 	return true
 }
 
@@ -56,13 +49,13 @@ func (l *left) within(m *Map, p *place, r *Rule) iter.Seq[*target] {
 		for _, prefix := range prefixes(p, r) {
 			if prefix.whole {
 				t := m.named(p, prefix.text)
-				if t != nil && !l.taken(t) && !yield(t) {
+				if t != nil && t.list == l.list && !l.taken(t) && !yield(t) {
 					return
 				}
 				continue
 			}
 			from := sort.Search(len(l.all), func(i int) bool { return l.all[i].short >= prefix.text })
-			for i := l.find(from); i < len(l.all) && strings.HasPrefix(l.all[i].short, prefix.text); i = l.find(i + 1) {
+			for i := l.find(int32(from)); int(i) < len(l.all) && strings.HasPrefix(l.all[i].short, prefix.text); i = l.find(i + 1) {
 				if !yield(l.all[i]) {
 					return
 				}
@@ -84,7 +77,9 @@ func prefixes(p *place, r *Rule) (out []prefix) {
 			continue
 		}
 		for _, permission := range n.permissions {
-			for _, pattern := range p.powers.Places(permission) {
+			places := p.powers.Places(permission)
+			out = slices.Grow(out, len(places))
+			for _, pattern := range places {
 				one := shortened(p.system, pattern)
 				if one.text == "" && !one.whole {
 					return []prefix{one}
@@ -112,7 +107,7 @@ func shortened(system, pattern string) prefix {
 		}
 		return prefix{id + "/", false}
 	}
-	if !strings.ContainsAny(pattern, "*?") {
+	if strings.IndexByte(pattern, '*') < 0 && strings.IndexByte(pattern, '?') < 0 {
 		return prefix{pattern, true}
 	}
 	parts := strings.SplitN(pattern, ":", 6)

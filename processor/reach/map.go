@@ -1,7 +1,6 @@
 package reach
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -45,12 +44,25 @@ type Map struct {
 	// Used tells with what evidence a principal was seen using a sensitive thing; "": it was not seen. nil: nothing was.
 	Used func(principal string, s Sensitive) string
 
-	seen       map[string][]Seen
-	principals map[string][]*target // by system/instance and kind, sorted by short name
-	byName     map[string]*target
-	possible   *possible
-	rules      []*Rule
+	seen     map[string][]Seen
+	lists    map[listID]*list
+	issuers  map[issuer]map[string]*target // by name
+	targets  int
+	possible *possible
+	rules    []*Rule
 }
+
+// listID says which principals are in one list: those that one kind of step may reach.
+type listID struct{ system, instance, kind string }
+
+// list of principals, sorted by short name.
+type list struct {
+	number int // among all lists
+	all    []*target
+}
+
+// issuer names principals: a name is unique in it.
+type issuer struct{ system, instance, kind string }
 
 // target is a principal that can be reached.
 type target struct {
@@ -61,23 +73,39 @@ type target struct {
 	system   string
 	instance string
 	grant    *pb.Grant
+	trust    *pb.Grant // trust policy of a role of AWS; nil: not known
 	role     *Role
+	number   int // among all targets
+	list     *list
+	at       int // its place in the list
 }
 
 // NewMap indexes what is known. grants must not change while the Map is used.
 func NewMap(grants *scope.Grants, roles []Role, seen []Seen, sensitive []Sensitive) *Map {
-	m := &Map{Grants: grants, Sensitive: sensitive, seen: map[string][]Seen{}, principals: map[string][]*target{},
-		byName: map[string]*target{}, possible: newPossible(Rules(), sensitive), rules: Rules()}
+	m := &Map{Grants: grants, Sensitive: sensitive, seen: map[string][]Seen{}, lists: map[listID]*list{},
+		issuers: map[issuer]map[string]*target{}, possible: newPossible(Rules(), sensitive), rules: Rules()}
 	for _, s := range seen {
 		m.seen[Canonical(s.From)] = append(m.seen[Canonical(s.From)], s)
 	}
 	grants.Principals("cloudtrail", m.cloud)
 	grants.Principals("gcpaudit", m.cloud)
 	for i := range roles {
-		m.put(roleTarget(&roles[i]))
+		t, key := roleTarget(&roles[i])
+		m.put(t, issuer{key.System, key.Instance, key.Type}, key.ID)
 	}
-	for _, list := range m.principals {
-		slices.SortFunc(list, func(a, b *target) int { return cmp.Or(cmp.Compare(a.short, b.short), cmp.Compare(a.name, b.name)) })
+	for _, l := range m.lists {
+		slices.SortFunc(l.all, func(a, b *target) int {
+			if c := strings.Compare(a.short, b.short); c != 0 {
+				return c
+			}
+			return strings.Compare(a.name, b.name)
+		})
+		for i, t := range l.all {
+			t.at = i
+			if t.system == "cloudtrail" && t.kind == kindRole {
+				t.trust = grants.Grant(schemas.Key{System: t.system, Instance: t.instance, Type: "trust", ID: t.name}.String())
+			}
+		}
 	}
 	return m
 }
@@ -87,7 +115,7 @@ func (m *Map) cloud(grant *pb.Grant) bool {
 	if err != nil {
 		return true
 	}
-	t := &target{key: Canonical(grant.Id), name: key.ID, system: key.System, instance: key.Instance, grant: grant}
+	t := &target{name: key.ID, system: key.System, instance: key.Instance, grant: grant}
 	switch key.System {
 	case "cloudtrail":
 		_, path, _ := strings.Cut(key.ID, ":iam::")
@@ -104,7 +132,7 @@ func (m *Map) cloud(grant *pb.Grant) bool {
 			_, t.short, _ = strings.Cut(t.name, "projects/")
 		}
 	}
-	m.put(t)
+	m.put(t, issuer{key.System, key.Instance, key.Type}, scope.Canonical(key.System, key.ID))
 	return true
 }
 
@@ -119,28 +147,50 @@ func accountName(address string) string {
 	return "//iam.googleapis.com/projects/" + project + "/serviceAccounts/" + address
 }
 
-func roleTarget(r *Role) *target {
+func roleTarget(r *Role) (*target, schemas.Key) {
 	key := schemas.Key{System: "vault", Instance: r.Instance, Type: "role", ID: r.Mount + r.Name}
-	return &target{key: key.String(), name: r.Mount + "role/" + r.Name, short: r.Name, kind: kindVaultRole,
-		system: "vault", instance: r.Instance, role: r}
+	return &target{name: r.Mount + "role/" + r.Name, short: r.Name, kind: kindVaultRole,
+		system: "vault", instance: r.Instance, role: r}, key
 }
 
-func (m *Map) put(t *target) {
-	if t.kind == "" || m.byName[t.key] != nil {
+func (m *Map) put(t *target, by issuer, id string) {
+	names := m.issuers[by]
+	if names == nil {
+		names = map[string]*target{}
+		m.issuers[by] = names
+	}
+	if t.kind == "" || names[id] != nil {
 		return
 	}
-	list := t.system + "/" + t.instance + "/" + t.kind
-	m.principals[list] = append(m.principals[list], t)
-	m.byName[t.key] = t
+	in := listID{t.system, t.instance, t.kind}
+	if m.lists[in] == nil {
+		m.lists[in] = &list{number: len(m.lists)}
+	}
+	t.key = schemas.Key{System: by.system, Instance: by.instance, Type: by.kind, ID: id}.String()
+	t.list, t.number = m.lists[in], m.targets
+	m.targets++
+	t.list.all = append(t.list.all, t)
+	names[id] = t
 }
 
 // named gives a principal of a place's issuer by its name, as written or in its canonical form.
 func (m *Map) named(p *place, name string) *target {
-	key := p.system + "/" + p.instance + "/principal/" + name
-	if t := m.byName[key]; t != nil {
+	if t := p.siblings[name]; t != nil {
 		return t
 	}
-	return m.byName[Canonical(key)]
+	if canonical := scope.Canonical(p.system, name); canonical != name {
+		return p.siblings[canonical]
+	}
+	return nil
+}
+
+// find gives a principal by its key, however a source writes it.
+func (m *Map) find(key string) *target {
+	k, err := schemas.ParseKey(key)
+	if err != nil {
+		return nil
+	}
+	return m.issuers[issuer{k.System, k.Instance, k.Type}][scope.Canonical(k.System, k.ID)]
 }
 
 // Canonical is one key for a principal, however a source writes it.
@@ -154,4 +204,4 @@ func Canonical(key string) string {
 }
 
 // Principals counts those that can be reached at all.
-func (m *Map) Principals() int { return len(m.byName) }
+func (m *Map) Principals() int { return m.targets }

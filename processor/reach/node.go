@@ -27,8 +27,9 @@ type place struct {
 	self             string   // the principal's name at its issuer
 	policies         []string // own policies: ARNs of AWS, names of Vault
 	powers           *scope.Powers
-	flags            map[string]string // SPIRE
-	mask             bits              // AWS: what may be granted at all
+	flags            map[string]string  // SPIRE
+	mask             bits               // AWS: what may be granted at all
+	siblings         map[string]*target // the principals of its issuer, by name
 }
 
 // Start is who leaked.
@@ -56,7 +57,7 @@ func (m *Map) start(s Start) *place {
 	p := &place{Node: Node{Key: name, Kind: kind, Name: name}, system: key.System, instance: key.Instance, flags: s.Labels, policies: s.Policies}
 	if of, err := schemas.ParseKey(Canonical(s.Principal)); err == nil {
 		p.holder, p.self = of.String(), of.ID
-		if t := m.byName[p.holder]; t != nil {
+		if t := m.find(p.holder); t != nil {
 			p.self = t.name
 		}
 	}
@@ -64,7 +65,7 @@ func (m *Map) start(s Start) *place {
 	if p.powers == nil {
 		p.powers = m.Grants.Powers(scope.Query{Credential: key, Principal: s.Principal, Policies: s.Policies, Labels: s.Labels})
 	}
-	if t := m.byName[Canonical(s.Principal)]; t != nil && t.grant != nil && key.System == "cloudtrail" {
+	if t := m.find(s.Principal); t != nil && t.grant != nil && key.System == "cloudtrail" {
 		p.policies = ownPolicies(t)
 	}
 	return m.finish(p)
@@ -98,6 +99,7 @@ func (m *Map) finish(p *place) *place {
 	if !p.powers.Known {
 		p.Partly = p.powers.Why
 	}
+	p.siblings = m.issuers[issuer{p.system, p.instance, "principal"}]
 	if len(p.powers.Layers) > 0 {
 		p.mask = m.possible.granted(p.powers.Layers[0])
 	}
@@ -105,7 +107,7 @@ func (m *Map) finish(p *place) *place {
 }
 
 // everythingOf an issuer, and its secrets, are places that lead no further by themselves.
-func everythingOf(p *place, kind string) Node {
+func everythingOf(p *place, kind string) *Node {
 	name := map[string]string{everything: "everything in " + p.system + "/" + p.instance, secrets: "secrets held in " + p.system + "/" + p.instance}[kind]
-	return Node{Key: p.system + "/" + p.instance + "/" + kind, Kind: kind, Name: name}
+	return &Node{Key: p.system + "/" + p.instance + "/" + kind, Kind: kind, Name: name}
 }

@@ -210,6 +210,11 @@ func BenchmarkPathsAmong100000RolesAndAMillionSteps(b *testing.B) {
 			NewMap(g, nil, nil, []Sensitive{records})
 		}
 	})
+	b.Run("map and its first answer", func(b *testing.B) {
+		for b.Loop() {
+			NewMap(g, nil, nil, []Sensitive{records}).From(agent("0"))
+		}
+	})
 	m := NewMap(g, nil, nil, []Sensitive{records})
 	b.Run("answer", func(b *testing.B) {
 		for b.Loop() {

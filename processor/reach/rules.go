@@ -30,6 +30,9 @@ type Rule struct {
 	needs []need
 }
 
+// does says the step to a target.
+func (r *Rule) does(t *target) string { return strings.ReplaceAll(r.Does, "{target}", t.name) }
+
 // need of a rule: any of the permissions on any of the resources.
 type need struct {
 	permissions []string

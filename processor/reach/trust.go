@@ -4,16 +4,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/leastwise/leastwise/processor/scope"
 	"github.com/leastwise/leastwise/processor/scope/iam"
-	"github.com/leastwise/leastwise/schemas"
 )
 
 // trusts looks at the trust policy of a role: does it let the caller, or the service that a rule names, act as it? Without
 // one known the step is only suggested.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
-func (m *Map) trusts(p *place, t *target, r *Rule, c Certainty) (Certainty, string, bool) {
-	id := schemas.Key{System: t.system, Instance: t.instance, Type: "trust", ID: t.name}.String()
-	grant := m.Grants.Grant(id)
+func trusts(p *place, t *target, r *Rule, c Certainty) (Certainty, string, bool) {
+	grant := t.trust
 	if grant == nil || grant.Incomplete != "" {
 		return Suggested, "its trust policy is not known", true
 	}
@@ -66,13 +65,5 @@ func caller(who, self string) bool {
 	case name == account, strings.HasSuffix(name, ":root") && strings.Contains(name, ":"+account+":"):
 		return account != ""
 	}
-	return canonicalARN(name) == canonicalARN(self) || strings.ContainsAny(name, "*?") && iam.Match(name, self)
-}
-
-func canonicalARN(arn string) string {
-	key, err := schemas.ParseKey(Canonical("cloudtrail/x/principal/" + arn))
-	if err != nil {
-		return arn
-	}
-	return key.ID
+	return name == self || scope.Canonical("cloudtrail", name) == scope.Canonical("cloudtrail", self) || strings.ContainsAny(name, "*?") && iam.Match(name, self)
 }

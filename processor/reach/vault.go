@@ -13,34 +13,39 @@ func (w *walk) vault(i int, p *place, r *Rule, least Certainty) {
 		for _, policy := range p.policies {
 			fill := strings.NewReplacer("{policy}", policy)
 			if c, ok := p.holdsOn(r, fill, least); ok {
-				w.end(&step{from: i, node: everythingOf(p, r.Reaches), certainty: c, rule: r, text: fill.Replace(r.Does), sources: r.Sources})
+				w.end(&step{from: i, node: everythingOf(p, r.Reaches), certainty: c, rule: r, text: fill.Replace(r.Does)})
 			}
 		}
 	default:
 		if c, ok := p.holdsOn(r, strings.NewReplacer(), least); ok {
-			w.end(&step{from: i, node: everythingOf(p, r.Reaches), certainty: c, rule: r, text: r.Does, sources: r.Sources})
+			w.end(&step{from: i, node: everythingOf(p, r.Reaches), certainty: c, rule: r, text: r.Does})
 		}
 	}
 }
 
 func (w *walk) roles(i int, p *place, r *Rule, least Certainty) {
-	list := "vault/" + p.instance + "/" + kindVaultRole
-	for _, t := range w.m.principals[list] {
-		if !rightKind(r.Kind, t.role.Type) || r.Reaches != everything && w.left[list].taken(t) {
+	targets := w.of(p, kindVaultRole)
+	if targets == nil {
+		return
+	}
+	for _, t := range targets.all {
+		if !rightKind(r.Kind, t.role.Type) || r.Reaches != everything && targets.taken(t) {
 			continue // a role that was reached can still be rewritten
 		}
 		c, ok := p.holdsOn(r, strings.NewReplacer("{mount}", t.role.Mount, "{role}", t.role.Name), least)
+		if ok && c > w.least {
+			w.more = true
+		}
 		if !ok || c > w.least {
 			continue
 		}
-		s := &step{from: i, certainty: c, rule: r, text: strings.ReplaceAll(r.Does, "{target}", t.name), evidence: t.role.Evidence, sources: r.Sources}
+		s := &step{from: i, target: t, certainty: c, rule: r, evidence: t.role.Evidence}
 		if r.Reaches == everything {
-			s.node = everythingOf(p, everything)
+			s.target, s.node, s.text = nil, everythingOf(p, everything), r.does(t)
 			w.end(s)
 			return
 		}
-		s.target = t
-		w.left[list].take(t)
+		targets.take(t)
 		w.arrive(s)
 	}
 }

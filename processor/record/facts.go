@@ -105,8 +105,12 @@ func insertBeats(ctx context.Context, conn *store.DB, beats []*pb.Heartbeat) err
 
 // LoadGrants calls put for every grant known.
 func LoadGrants(ctx context.Context, conn *store.DB, put func(*pb.Grant) bool) error {
+	return loadGrants(ctx, conn, "", put)
+}
+
+func loadGrants(ctx context.Context, conn *store.DB, where string, put func(*pb.Grant) bool) error {
 	// Rows from before body was kept have the rules of a Vault policy in columns of their own.
-	rows, err := conn.Query(ctx, `SELECT id, resource, capabilities, toUnixTimestamp64Nano(as_of), deleted, incomplete, body FROM grants FINAL`)
+	rows, err := conn.Query(ctx, `SELECT id, resource, capabilities, toUnixTimestamp64Nano(as_of), deleted, incomplete, body FROM grants FINAL `+where)
 	if err != nil {
 		return fmt.Errorf("load grants: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/internal/store"
+	"github.com/leastwise/leastwise/processor/catalog"
 	"github.com/leastwise/leastwise/processor/reach"
 	"github.com/leastwise/leastwise/processor/scope"
 	"github.com/leastwise/leastwise/schemas"
@@ -17,37 +18,102 @@ import (
 // usedWithin is how far back the log is asked who used a sensitive thing.
 const usedWithin = 30 * 24 * time.Hour
 
-// Reach reads everything that paths lead through: grants, what roles of Vault were seen to give, who was seen to become
-// whom, and who used what is sensitive within the last thirty days.
+// Around is what paths lead through beside grants: what roles of Vault were seen to give, who was seen to become whom, and
+// who used what is sensitive.
+type Around struct {
+	Roles     []reach.Role
+	Seen      []reach.Seen
+	Sensitive []reach.Sensitive
+	// Used tells of each sensitive thing, by its id, who used it, with the record.
+	Used map[string]map[string]string
+}
+
+// Reach reads everything that paths lead through; uses of sensitive things are those of the last thirty days.
 func Reach(ctx context.Context, conn *store.DB, sensitive []reach.Sensitive, now time.Time) (*reach.Map, *scope.Grants, error) {
 	grants := scope.NewGrants()
-	var listed []*pb.Grant
-	if err := LoadGrants(ctx, conn, func(g *pb.Grant) bool {
-		if strings.HasPrefix(g.Id, "vault/") && strings.Contains(g.Id, "/role/auth/") {
-			listed = append(listed, g)
-		}
-		return grants.Put(g)
-	}); err != nil {
+	if err := LoadGrants(ctx, conn, grants.Put); err != nil {
 		return nil, nil, err
+	}
+	a, err := ReachAround(ctx, conn, sensitive)
+	if err == nil {
+		a.Used, err = UsersOf(ctx, conn, sensitive, now)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return a.Map(grants), grants, nil
+}
+
+// ReachAround reads all but who used what.
+func ReachAround(ctx context.Context, conn *store.DB, sensitive []reach.Sensitive) (a Around, err error) {
+	a.Sensitive = sensitive
+	var listed []*pb.Grant
+	if err := loadGrants(ctx, conn, `WHERE startsWith(id, 'vault/') AND position(id, '/role/auth/') > 0`, func(g *pb.Grant) bool {
+		listed = append(listed, g)
+		return true
+	}); err != nil {
+		return a, err
 	}
 	roles, err := vaultRoles(ctx, conn)
 	if err != nil {
-		return nil, nil, err
+		return a, err
 	}
-	roles = withListed(roles, listed)
-	seen, err := seenBecoming(ctx, conn)
-	if err != nil {
-		return nil, nil, err
-	}
-	m := reach.NewMap(grants, roles, seen, sensitive)
+	a.Roles = withListed(roles, listed)
+	a.Seen, err = seenBecoming(ctx, conn)
+	return a, err
+}
+
+// UsersOf gives for each sensitive thing, by its id, the principals that used it within the last thirty days.
+func UsersOf(ctx context.Context, conn *store.DB, sensitive []reach.Sensitive, now time.Time) (map[string]map[string]string, error) {
 	used := map[string]map[string]string{}
 	for _, s := range sensitive {
-		if used[s.ID], err = usersOf(ctx, conn, s, now.Add(-usedWithin)); err != nil {
-			return nil, nil, err
+		users, err := usersOf(ctx, conn, s, now.Add(-usedWithin))
+		if err != nil {
+			return nil, err
+		}
+		used[s.ID] = users
+	}
+	return used, nil
+}
+
+// Map of it all.
+func (a *Around) Map(grants *scope.Grants) *reach.Map {
+	m := reach.NewMap(grants, a.Roles, a.Seen, a.Sensitive)
+	m.Used = func(principal string, s reach.Sensitive) string { return a.Used[s.ID][principal] }
+	return m
+}
+
+// Told is all of it but the evidence, in an order of its own: it changes when an answer may.
+func (a *Around) Told() string {
+	var lines []string
+	for _, r := range a.Roles {
+		lines = append(lines, fmt.Sprintf("role %q %q %q %q %q", r.Instance, r.Mount, r.Type, r.Name, r.Policies))
+	}
+	for _, s := range a.Seen {
+		lines = append(lines, fmt.Sprintf("seen %q %q", s.From, s.To))
+	}
+	for _, s := range a.Sensitive {
+		lines = append(lines, fmt.Sprintf("sensitive %q", s))
+	}
+	for id, users := range a.Used {
+		for user := range users {
+			lines = append(lines, fmt.Sprintf("used %q %q", id, user))
 		}
 	}
-	m.Used = func(principal string, s reach.Sensitive) string { return used[s.ID][principal] }
-	return m, grants, nil
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// SensitiveOf gives the sensitive things of a catalog; nil has none.
+func SensitiveOf(cat *catalog.Catalog) (out []reach.Sensitive) {
+	if cat == nil {
+		return nil
+	}
+	for _, s := range cat.Sensitive() {
+		out = append(out, reach.Sensitive{ID: s.ID, Name: s.Name, System: s.System, Instance: s.Instance, Resource: s.Resource,
+			Permissions: s.Permissions, Opens: s.Opens})
+	}
+	return out
 }
 
 // vaultRoles gives the roles by which tokens were issued, with what the newest token of each has.
@@ -161,22 +227,4 @@ func usersOf(ctx context.Context, conn *store.DB, s reach.Sensitive, since time.
 // like writes a pattern with * as one of LIKE.
 func like(pattern string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`).Replace(pattern)
-}
-
-// LiveCredentials gives the keys of the credentials that principals hold and that have not ended, at most limit.
-func LiveCredentials(ctx context.Context, conn *store.DB, principals []string, limit int) (keys []string, err error) {
-	rows, err := conn.Query(ctx, `SELECT credential FROM v_credentials WHERE principal IN (?) AND state IN ('active', 'unknown')
-		ORDER BY expires_at DESC NULLS FIRST, credential LIMIT ?`, principals, limit)
-	if err != nil {
-		return nil, fmt.Errorf("find the identity's credentials: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var key string
-		if err := rows.Scan(&key); err != nil {
-			return nil, fmt.Errorf("find the identity's credentials: %w", err)
-		}
-		keys = append(keys, key)
-	}
-	return keys, rows.Err()
 }

@@ -36,24 +36,6 @@ func Uses(ctx context.Context, conn *store.DB, source string, credentials []stri
 	return uses, len(uses) <= maxUses, rows.Err()
 }
 
-// HeldSince gives the keys of the credentials that principals held at any time since, the newest first, at most limit.
-func HeldSince(ctx context.Context, conn *store.DB, principals []string, since time.Time, limit int) (keys []string, err error) {
-	rows, err := conn.Query(ctx, `SELECT credential FROM credentials FINAL WHERE principal IN (?) AND last_seen_at >= ?
-		ORDER BY coalesce(issued_at, first_seen_at) DESC, credential LIMIT ?`, principals, since, limit)
-	if err != nil {
-		return nil, fmt.Errorf("find the identity's credentials: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var key string
-		if err := rows.Scan(&key); err != nil {
-			return nil, fmt.Errorf("find the identity's credentials: %w", err)
-		}
-		keys = append(keys, key)
-	}
-	return keys, rows.Err()
-}
-
 // quietFor is how long ago the last heartbeat of a source may be before its uses are said to be missing.
 const quietFor = 3 * time.Minute
 

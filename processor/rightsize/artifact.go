@@ -12,7 +12,7 @@ import (
 
 // Artifact is a proposal in the issuer's own language.
 type Artifact struct {
-	// Kind: vault-policy, iam-policy, gcp-bindings, permissions.
+	// Kind: vault-policy, iam-policy, gcp-bindings, oauth-scopes, permissions.
 	Kind string `json:"kind"`
 	Text string `json:"text"`
 	// Apply is how to put it in force, for a reader.
@@ -34,6 +34,8 @@ func (p *Proposal) Artifact(name string) Artifact {
 		return iamPolicy(name, p.Rules)
 	case "gcpaudit":
 		return gcpBindings(p.Rules)
+	case "jwtregistry":
+		return oauthScopes(p.Rules)
 	}
 	var permissions []string
 	for _, rule := range p.Rules {
@@ -112,7 +114,11 @@ func gcpBindings(rules []scope.Rule) Artifact {
 		default:
 			fmt.Fprintf(&b, "%s: %s\n", resource, role)
 			if more := size - len(by[resource]); more > 0 {
-				loses = append(loses, fmt.Sprintf("%s has %d permissions more than were used", role, more))
+				noun := "permissions"
+				if more == 1 {
+					noun = "permission"
+				}
+				loses = append(loses, fmt.Sprintf("%s has %d %s more than were used", role, more, noun))
 			}
 		}
 	}

@@ -23,3 +23,8 @@ var Config []byte
 //
 //go:embed jwt-registry.schema.json
 var JWTRegistry []byte
+
+// Exceptions describes a file of exceptions that is kept in a repository.
+//
+//go:embed exceptions.schema.json
+var Exceptions []byte

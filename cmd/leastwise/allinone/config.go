@@ -2,6 +2,7 @@ package allinone
 
 import (
 	"github.com/leastwise/leastwise/cmd/leastwise/broker"
+	"github.com/leastwise/leastwise/cmd/leastwise/exceptionfile"
 	"github.com/leastwise/leastwise/cmd/leastwise/gate"
 	"github.com/leastwise/leastwise/collectors/agentusage"
 	"github.com/leastwise/leastwise/collectors/certlog"
@@ -41,6 +42,8 @@ type Config struct {
 	Channels  notify.Section           `yaml:"channels"`
 	Console   console.Config           `yaml:"console"`
 	Broker    broker.Config            `yaml:"broker"`
+
+	Exceptions exceptionfile.Config `yaml:"exceptions"`
 }
 
 // DefaultDataDir holds everything that must survive a restart.

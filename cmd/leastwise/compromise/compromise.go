@@ -4,6 +4,7 @@
 package compromise
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -35,6 +36,10 @@ type Report struct {
 	Leaks []Leak    `json:"leaks"`
 	// Known tells what the answer rests on, for a reader who wonders why something is missing.
 	Known Known `json:"known"`
+	// Name is the whole key of the credential or identity that was found; More tells that the identity holds more than
+	// are looked at.
+	Name string `json:"-"`
+	More bool   `json:"-"`
 }
 
 // Leak is one credential in the wrong hands; for an identity there is one for each that it holds.
@@ -74,7 +79,7 @@ func Ask(ctx context.Context, db *store.DB, cat *catalog.Catalog, q Question) (*
 	if err != nil {
 		return nil, err
 	}
-	m, grants, err := record.Reach(ctx, db, sensitive(cat), q.At)
+	m, grants, err := record.Reach(ctx, db, record.SensitiveOf(cat), q.At)
 	if err != nil {
 		return nil, err
 	}
@@ -82,13 +87,13 @@ func Ask(ctx context.Context, db *store.DB, cat *catalog.Catalog, q Question) (*
 	a := asker{m: m, q: q, view: core.New(core.Options{Grants: grants})}
 	a.view.Catalog(cat)
 	keys := []string{subject.Credential}
+	r.Name = cmp.Or(subject.Credential, subject.Principal)
 	if subject.Credential == "" {
-		names := []string{subject.Principal}
-		if holder := graph.Resolve(subject.Query).Holder; holder != "" {
-			names = append(names, graph.Names(holder, 0)...)
-		}
-		if keys, err = record.LiveCredentials(ctx, db, names, maxLeaks); err != nil {
+		if keys, err = record.LiveCredentials(ctx, db, record.HolderOf(graph, subject), maxLeaks+1); err != nil {
 			return nil, err
+		}
+		if r.More = len(keys) > maxLeaks; r.More {
+			keys = keys[:maxLeaks]
 		}
 	}
 	for _, key := range keys {
@@ -102,14 +107,6 @@ func Ask(ctx context.Context, db *store.DB, cat *catalog.Catalog, q Question) (*
 		r.Leaks = append(r.Leaks, Leak{Principal: subject.Principal, State: "unknown", Before: m.From(reach.Start{Principal: subject.Principal})})
 	}
 	return r, nil
-}
-
-func sensitive(cat *catalog.Catalog) (out []reach.Sensitive) {
-	for _, s := range cat.Sensitive() {
-		out = append(out, reach.Sensitive{ID: s.ID, Name: s.Name, System: s.System, Instance: s.Instance, Resource: s.Resource,
-			Permissions: s.Permissions, Opens: s.Opens})
-	}
-	return out
 }
 
 type asker struct {

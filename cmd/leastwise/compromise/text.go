@@ -22,7 +22,10 @@ func (r *Report) Write(to io.Writer, all bool) error {
 		}
 		r.leak(w, &r.Leaks[i], all)
 	}
-	fmt.Fprintf(w, "\nLooked at: %d principals, %d ways to get further, %d sensitive things of the catalog.\n", r.Known.Principals, r.Known.Rules, r.Known.Sensitive)
+	if r.More {
+		fmt.Fprintf(w, "\nAnd more: %s holds others that live; these %d are those that work longest.\n", terminal.Safe(r.Name), len(r.Leaks))
+	}
+	fmt.Fprintf(w, "\nLooked at: %s, %s to get further, %s of the catalog.\n", counted(r.Known.Principals, "principal"), counted(r.Known.Rules, "way"), counted(r.Known.Sensitive, "sensitive thing"))
 	if r.Known.Sensitive == 0 {
 		fmt.Fprintln(w, "The catalog names no sensitive things, so none could be found: add them under `sensitive`.")
 	}
@@ -33,7 +36,7 @@ func (r *Report) leak(w io.Writer, l *Leak, all bool) {
 	fmt.Fprintf(w, "If %s leaked %s\n\n", terminal.Safe(l.Title()), r.when())
 	fmt.Fprintf(w, "  works      %s\n", l.lifetime())
 	if l.Granted != nil {
-		fmt.Fprintf(w, "  may        %d permissions\n", *l.Granted)
+		fmt.Fprintf(w, "  may        %s\n", counted(*l.Granted, "permission"))
 	} else {
 		fmt.Fprintln(w, "  may        unknown")
 	}
@@ -80,6 +83,14 @@ func (l *Leak) lifetime() string {
 	}
 }
 
+// counted is a number with its noun.
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 func number(n *int) string {
 	if n == nil {
 		return "unknown"
@@ -119,7 +130,7 @@ func answer(w io.Writer, a *reach.Answer, all bool) {
 		}
 	}
 	if more := shown["principals"] - listed; more > 0 && !all {
-		fmt.Fprintf(w, "\n  and %d more principals (--all lists them)\n", more)
+		fmt.Fprintf(w, "\n  and %s (--all lists them)\n", counted(more, "more principal"))
 	}
 }
 

@@ -102,7 +102,11 @@ func (d *Digest) done(ctx context.Context, db *store.DB) error {
 			err := scan(&credential, &state, &at, &policy, &before, &after)
 			line := moment(at) + ": " + acts[state] + " " + clean(credential)
 			if state == "REISSUED" {
-				line += fmt.Sprintf(" (%d permissions, before %d)", after, before)
+				noun := "permissions"
+				if after == 1 {
+					noun = "permission"
+				}
+				line += fmt.Sprintf(" (%d %s, before %d)", after, noun, before)
 			}
 			return line, err
 		})

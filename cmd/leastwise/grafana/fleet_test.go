@@ -257,6 +257,7 @@ func (s *site) fill(ctx context.Context) error {
 		"SELECT count() FROM exceptions FINAL":                                         4,
 		"SELECT count() FROM v_dead_letters":                                           5,
 		"SELECT count() FROM v_sources":                                                4,
+		"SELECT count() FROM v_reach WHERE credential = '" + archive + "'":             1,
 		"SELECT count() FROM v_source_findings":                                        1,
 		"SELECT count() FROM v_identity_conflicts":                                     1,
 		"SELECT count() FROM v_link_history WHERE retracted":                           1,

@@ -67,15 +67,11 @@ func Ask(ctx context.Context, db *store.DB, cat *catalog.Catalog, q Question) (*
 		r.Credentials = []string{subject.Credential}
 	} else {
 		r.Name = subject.Principal
-		names := []string{subject.Principal}
-		if holder := graph.Resolve(subject.Query).Holder; holder != "" {
-			names = append(names, graph.Names(holder, 0)...)
-		}
-		if r.Credentials, err = record.HeldSince(ctx, db, names, r.From, maxCredentials); err != nil {
+		if r.Credentials, err = record.HeldSince(ctx, db, record.HolderOf(graph, subject), r.From, maxCredentials); err != nil {
 			return nil, err
 		}
 		if len(r.Credentials) == 0 {
-			r.Refused = fmt.Sprintf("no credential of it was alive within %d days", q.Days)
+			r.Refused = fmt.Sprintf("no credential of it was alive within %s", counted(q.Days, "day", "days"))
 			return r, nil
 		}
 		if len(r.Credentials) == maxCredentials {
@@ -92,6 +88,9 @@ func Ask(ctx context.Context, db *store.DB, cat *catalog.Catalog, q Question) (*
 // propose takes what the newest credential is granted: an identity's next one is granted the same.
 func (r *Report) propose(ctx context.Context, db *store.DB, cat *catalog.Catalog, q Question, newest *lifecycle.Credential) error {
 	system := newest.ID().System
+	if rightsize.IsOAuth(system) {
+		return r.proposeScopes(ctx, db, q, newest)
+	}
 	grants := scope.NewGrants()
 	if err := record.LoadGrants(ctx, db, grants.Put); err != nil {
 		return err
@@ -111,26 +110,11 @@ func (r *Report) propose(ctx context.Context, db *store.DB, cat *catalog.Catalog
 	if len(same) < len(r.Credentials) {
 		r.Gaps = append(r.Gaps, fmt.Sprintf("%d credentials of other issuers are proposed for apart: ask for one of them", len(r.Credentials)-len(same)))
 	}
-	silent, err := record.Gaps(ctx, db, system, newest.ID().Instance, r.From, q.Now)
-	if err != nil {
+	uses, err := r.observe(ctx, db, q, newest, same)
+	if err != nil || r.Refused != "" {
 		return err
 	}
-	r.Gaps = append(r.Gaps, silent...)
-	if newest.Inferred() {
-		r.Gaps = append(r.Gaps, "which uses are its is not certain: no log names its id (confidence: inferred)")
-	}
-	uses, all, err := record.Uses(ctx, db, system, same, r.From)
-	if err != nil {
-		return err
-	}
-	if !all {
-		r.Gaps = append(r.Gaps, "more distinct uses than are looked at: some permissions that were used are not proposed")
-	}
-	r.Uses, r.Used = uses, permissions(uses)
-	if len(uses) == 0 {
-		r.Refused = fmt.Sprintf("no use was seen within %d days, so no scope is justified: end the credential, or look for a longer time (--days)", q.Days)
-		return nil
-	}
+	r.Used = permissions(uses)
 	r.Proposal = rightsize.Propose(system, granted, uses)
 	for _, rule := range r.Proposal.Rules {
 		for _, capability := range rule.Capabilities {
@@ -153,6 +137,29 @@ func (r *Report) propose(ctx context.Context, db *store.DB, cat *catalog.Catalog
 	artifact := r.Proposal.Artifact(policyName(newest))
 	r.Artifact = &artifact
 	return nil
+}
+
+// observe reads what was used, and why some of it may be missing.
+func (r *Report) observe(ctx context.Context, db *store.DB, q Question, newest *lifecycle.Credential, same []string) ([]rightsize.Use, error) {
+	silent, err := record.Gaps(ctx, db, newest.ID().System, newest.ID().Instance, r.From, q.Now)
+	if err != nil {
+		return nil, err
+	}
+	r.Gaps = append(r.Gaps, silent...)
+	if newest.Inferred() {
+		r.Gaps = append(r.Gaps, "which uses are its is not certain: no log names its id (confidence: inferred)")
+	}
+	uses, all, err := record.Uses(ctx, db, newest.ID().System, same, r.From)
+	if err != nil {
+		return nil, err
+	}
+	if !all {
+		r.Gaps = append(r.Gaps, "more distinct uses than are looked at: some permissions that were used are not proposed")
+	}
+	if r.Uses = uses; len(uses) == 0 {
+		r.Refused = fmt.Sprintf("no use was seen within %s, so no scope is justified: end the credential, or look for a longer time (--days)", counted(q.Days, "day", "days"))
+	}
+	return uses, nil
 }
 
 func sameSystem(keys []string, system string) (out []string) {

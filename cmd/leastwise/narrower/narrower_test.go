@@ -33,7 +33,7 @@ func TestUseWithinTheDaysJustifiesTheScopeAndIsReplayed(t *testing.T) {
 	if err := r.Write(&text); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"granted       4 permissions", "proposed      1 permissions", "it would have refused none", "vault policy write rightsized-build FILE"} {
+	for _, want := range []string{"granted       4 permissions", "proposed      1 permission\n", "it would have refused none", "vault policy write rightsized-build FILE"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("missing %q in\n%s", want, text.String())
 		}
@@ -56,7 +56,7 @@ func TestWhatWasUsedBeforeTheDaysIsRefusedInTheReplayAndSaidSo(t *testing.T) {
 func TestWithoutUseNothingIsProposed(t *testing.T) {
 	db, cat := sitetest.Vault(t)
 	r, err := Ask(t.Context(), db, cat, Question{Name: "token/builder", Days: 1, Replay: 1, Now: sitetest.Start.AddDate(0, 0, 5)})
-	if err != nil || r.Proposal != nil || !strings.Contains(r.Refused, "no use was seen within 1 days") {
+	if err != nil || r.Proposal != nil || !strings.Contains(r.Refused, "no use was seen within 1 day,") {
 		t.Errorf("%+v %v", r, err)
 	}
 	if _, err := Ask(t.Context(), db, cat, Question{Name: "nobody", Now: time.Now()}); !errors.Is(err, ErrNobody) {

@@ -27,19 +27,24 @@ func (r *Report) Write(to io.Writer) error {
 	if r.Granted == nil {
 		fmt.Fprintln(w, "  granted       unknown")
 	} else {
-		fmt.Fprintf(w, "  granted       %d permissions\n", *r.Granted)
+		fmt.Fprintf(w, "  granted       %s\n", r.counted(*r.Granted))
 	}
 	if r.Refused != "" {
 		fmt.Fprintf(w, "\nNo proposal: %s\n", terminal.Safe(r.Refused))
 		return w.Flush()
 	}
-	fmt.Fprintf(w, "  used          %d permissions, each on its own resource\n", r.Used)
-	fmt.Fprintf(w, "  proposed      %d permissions\n", r.Proposed)
+	each := ", each on its own resource"
+	if r.scopes() {
+		each = ""
+	}
+	fmt.Fprintf(w, "  used          %s%s\n", r.counted(r.Used), each)
+	fmt.Fprintf(w, "  proposed      %s\n", r.counted(r.Proposed))
 	if n := len(r.Proposal.Unjustified); n > 0 {
 		fmt.Fprintf(w, "\nUsed and not granted any more, so not proposed:\n")
 		list(w, r.Proposal.Unjustified)
 	}
-	fmt.Fprintf(w, "\nTried against the %d calls of the last %d days it would have refused", r.Replayed, r.ReplayDays)
+	calls := counted(int(r.Replayed), "call", "calls")
+	fmt.Fprintf(w, "\nTried against the %s of the last %s it would have refused", calls, counted(r.ReplayDays, "day", "days"))
 	if len(r.Refusals) == 0 {
 		fmt.Fprintln(w, " none.")
 	} else {
@@ -54,6 +59,18 @@ func (r *Report) Write(to io.Writer) error {
 		fmt.Fprintf(w, "\nMind: %s\n", terminal.Safe(r.Artifact.Loses))
 	}
 	return w.Flush()
+}
+
+// scopes tells that what is granted are those of OAuth.
+func (r *Report) scopes() bool {
+	return len(r.Credentials) > 0 && rightsize.IsOAuth(r.Credentials[0][:strings.IndexByte(r.Credentials[0]+"/", '/')])
+}
+
+func (r *Report) counted(n int) string {
+	if r.scopes() {
+		return counted(n, "scope", "scopes")
+	}
+	return counted(n, "permission", "permissions")
 }
 
 func list(w io.Writer, uses []rightsize.Use) {

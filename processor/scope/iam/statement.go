@@ -42,6 +42,9 @@ func speaksOf(rule *pb.Rule, action string) bool {
 }
 
 func matchFold(pattern, text string) bool {
+	if pattern == text {
+		return true
+	}
 	return Match(strings.ToLower(pattern), strings.ToLower(text))
 }
 
