@@ -49,10 +49,10 @@ FROM component AS enforcer
 COPY --from=build /src/bin/enforcer /enforcer
 ENTRYPOINT ["/enforcer"]
 
-# The command, for the console, the gate, scan, policy, exception, doctor and the like. It holds no ClickHouse engine: `leastwise up` needs
+# The command, for the console, the gate, the broker, scan, policy, exception, doctor and the like. It holds no ClickHouse engine: `leastwise up` needs
 # libchdb.so mounted, and glibc, which this base has.
 FROM gcr.io/distroless/cc-debian12:nonroot AS leastwise
 COPY --from=build --chown=65532:65532 /out/var/lib/leastwise /var/lib/leastwise
 COPY --from=build /src/bin/leastwise /leastwise
 ENTRYPOINT ["/leastwise"]
-EXPOSE 8443 9464 9465
+EXPOSE 8443 9464 9465 9470

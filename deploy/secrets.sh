@@ -30,7 +30,7 @@ given aws_credentials "# Replace by a profile: [default], aws_access_key_id = ..
 given gcp_credentials "Replace by a service account's key file or a workload identity configuration (JSON)."
 given certlog_key "Replace by the log's public key: base64 of DER as log lists publish it, or PEM."
 given console_oidc_secret "Replace by the secret of the client at your OpenID provider."
-# Certificates of the gate's and the page's own, for a try on this machine. A cluster's gate has one from
+# Certificates of the gate's, the page's and the broker's own, for a try on this machine. A cluster's gate has one from
 # deploy/kubernetes/certificate.yaml.
 certificate() { # NAME PROFILE SUBJECT-ALTERNATIVE-NAMES
 	[ -s "$dir/$1_tls_cert" ] && return
@@ -45,3 +45,4 @@ certificate() { # NAME PROFILE SUBJECT-ALTERNATIVE-NAMES
 }
 certificate gate gate DNS:gate,DNS:localhost,DNS:host.docker.internal,IP:127.0.0.1
 certificate console console DNS:console,DNS:localhost,IP:127.0.0.1
+certificate broker broker DNS:broker,DNS:localhost,DNS:host.docker.internal,IP:127.0.0.1

@@ -15,7 +15,7 @@ import (
 var profiles = map[string]string{
 	"collector-cloudtrail": "aws", "collector-gcpaudit": "gcp", "collector-certlog": "certlog", "collector-spire": "spire",
 	"collector-jwtregistry": "jwt", "collector-agentusage": "agents", "gate": "gate",
-	"console": "console",
+	"console": "console", "broker": "broker", "broker-token": "broker",
 }
 
 // argument gives the value of --name=value.
@@ -147,5 +147,40 @@ func TestComposeRunsTheConsoleAsItIsCalled(t *testing.T) {
 	oidc, _ := console["oidc"].(map[string]any)
 	if issuer, _ := oidc["issuer"].(string); !strings.HasSuffix(issuer, ".example.org") { // RFC 2606: nobody's
 		t.Errorf("the issuer %q is somebody's", issuer)
+	}
+}
+
+// The broker is a command, too. It holds a token that issues, and no key to the database.
+func TestComposeRunsTheBrokerAsItIsCalled(t *testing.T) {
+	s := compose(t).Services["broker"]
+	if s.Build == nil || s.Build.Target != "leastwise" || len(s.Command) != 2 || s.Command[0] != "broker" {
+		t.Fatalf("it runs %v of %v", s.Command, s.Build)
+	}
+	binary := filepath.Join(t.TempDir(), "leastwise")
+	output(t, top(t), nil, "go", "build", "-o", binary, "./cmd/leastwise")
+	config := "--config=" + onHost(s, argument(t, s.Command, "config"))
+	output(t, top(t), nil, binary, "broker", config, "--check-config")
+	asks := s.HealthCheck.Test
+	if len(asks) != 5 || asks[1] != "/leastwise" || asks[2] != "broker" || asks[3] != s.Command[1] || asks[4] != "--probe" {
+		t.Fatalf("its health is asked by %v", asks)
+	}
+	if out, err := exec.CommandContext(t.Context(), binary, "broker", config, "--probe").CombinedOutput(); err == nil || !strings.Contains(string(out), "probe") {
+		t.Errorf("its health check: %v\n%s", err, out)
+	}
+	for _, secret := range s.Secrets {
+		if strings.Contains(secret.Source, "clickhouse") {
+			t.Errorf("it holds %s", secret.Source)
+		}
+	}
+	vault, _ := section(t, "broker")["vault"].(map[string]any)
+	agent := read(t, "deploy/vault/broker-agent.hcl")
+	for key, want := range map[string]string{"path": vault["token_file"].(string), "address": vault["address"].(string)} {
+		if !strings.Contains(agent, key+" = \""+want+"\"") {
+			t.Errorf("deploy/vault/broker-agent.hcl has no %s = %q", key, want)
+		}
+	}
+	if role := vault["token_role"].(string); !strings.Contains(read(t, "deploy/vault/setup.sh"), "auth/token/roles/"+role+" ") ||
+		!strings.Contains(read(t, "deploy/vault/broker.hcl"), "auth/token/create/"+role+"\"") {
+		t.Errorf("deploy/vault does not make the token role %s", role)
 	}
 }

@@ -31,11 +31,11 @@ func TestRealVaultIsSetUpByTheScript(t *testing.T) {
 	}
 	client := []string{"VAULT_ADDR=" + address, "HOME=" + dir, "PATH=" + dir + ":" + os.Getenv("PATH"), "VAULT_TOKEN="}
 	setup := slices.Concat(client, []string{"VAULT_TOKEN_FILE=" + filepath.Join(dir, "root"), "AUDIT_LOG=" + filepath.Join(dir, "audit.log"),
-		"COLLECTOR_DIR=" + filepath.Join(dir, "collector"), "ENFORCER_DIR=" + filepath.Join(dir, "enforcer")})
+		"COLLECTOR_DIR=" + filepath.Join(dir, "collector"), "ENFORCER_DIR=" + filepath.Join(dir, "enforcer"), "BROKER_DIR=" + filepath.Join(dir, "broker")})
 	script := filepath.Join(top(t), "deploy", "vault", "setup.sh")
 	for range 2 {
 		said := output(t, dir, setup, "sh", script)
-		for _, role := range []string{"collector", "enforcer"} {
+		for _, role := range []string{"collector", "enforcer", "broker"} {
 			if secret := string(readAt(t, dir, role, "secret_id")); strings.Contains(said, secret) {
 				t.Errorf("the script prints the secret id of %s", role)
 			}
@@ -45,7 +45,7 @@ func TestRealVaultIsSetUpByTheScript(t *testing.T) {
 		t.Errorf("audit log: %v %v, want mode 0640", info, err)
 	}
 
-	for role, forbidden := range map[string]string{"collector": "auth/token/revoke-accessor", "enforcer": "secret/data/x"} {
+	for role, forbidden := range map[string]string{"collector": "auth/token/revoke-accessor", "enforcer": "secret/data/x", "broker": "secret/data/x"} {
 		info, err := os.Stat(filepath.Join(dir, role, "secret_id"))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: secret_id: %v %v, want mode 0600", role, info, err)
@@ -61,7 +61,11 @@ func TestRealVaultIsSetUpByTheScript(t *testing.T) {
 			}
 			return strings.TrimSpace(string(out))
 		}
-		if got := may("auth/token/accessors"); !strings.Contains(got, "list") || !strings.Contains(got, "sudo") {
+		if role == "broker" {
+			if got := may("auth/token/create/leastwise-broker"); got != "update" {
+				t.Errorf("%s on its token role: %s", role, got)
+			}
+		} else if got := may("auth/token/accessors"); !strings.Contains(got, "list") || !strings.Contains(got, "sudo") {
 			t.Errorf("%s on auth/token/accessors: %s", role, got)
 		}
 		if got := may(forbidden); got != "deny" {

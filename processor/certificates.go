@@ -152,8 +152,8 @@ func signerOf(credential string) (signer string, proven bool) {
 	return id[:end], true
 }
 
-// watchFindings keeps the findings about certificates up to the tables, and counts what stands. It takes a thirtieth of
-// the time at most.
+// watchFindings keeps the findings about certificates up to the tables and those about roles up to the policies, and counts
+// what stands. It takes a thirtieth of the time at most.
 func (p *Processor) watchFindings(ctx context.Context) error {
 	select {
 	case <-p.ready:
@@ -170,12 +170,26 @@ func (p *Processor) watchFindings(ctx context.Context) error {
 		if err == nil {
 			err = p.tell(ctx, news)
 		}
+		if err == nil {
+			err = p.watchRoles(ctx)
+		}
 		if err != nil {
 			return nilIfOver(ctx, err)
 		}
-		timer := time.NewTimer(max(p.findingsEvery, 30*time.Since(began)))
+		// What is told of a role is looked at soon, but never more often than a thirtieth of the time.
+		least := 30 * time.Since(began)
+		timer := time.NewTimer(least)
 		select {
 		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+		timer = time.NewTimer(p.findingsEvery - least)
+		select {
+		case <-timer.C:
+		case <-p.rolesTold:
+			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
@@ -214,15 +228,31 @@ func (p *Processor) compareCertificates(ctx context.Context) (news []*pb.Finding
 			return nil, err
 		}
 	}
-	before := make(map[string]*pb.Finding, len(stood))
 	stands := make(map[string]bool, len(stood))
 	for _, f := range stood {
-		before[f.Subject], stands[f.Subject] = f, true
+		stands[f.Subject] = true
 	}
-	for _, f := range unissued(all, tellers, p.silence.Silent(now), stands) {
-		old := before[f.Subject]
-		delete(before, f.Subject)
-		if old != nil && old.Detail == f.Detail { // that the issuers told of more meanwhile is no news
+	// That the issuers told of more meanwhile is no news.
+	news = changes(stood, unissued(all, tellers, p.silence.Silent(now), stands), now)
+	totals, err := record.FindingTotals(ctx, db)
+	if err == nil {
+		p.metrics.findings(totals)
+	}
+	return news, err
+}
+
+// changes gives what of the findings is news, given those that stood: what is new or says something else, and what stands no
+// more.
+func changes(stood, found []*pb.Finding, now time.Time) (news []*pb.Finding) {
+	before := make(map[string]*pb.Finding, len(stood))
+	for _, f := range stood {
+		before[schemas.FindingKey(f)] = f
+	}
+	for _, f := range found {
+		key := schemas.FindingKey(f)
+		old := before[key]
+		delete(before, key)
+		if old != nil && old.Detail == f.Detail {
 			continue
 		}
 		f.Since, f.At = timestamppb.New(now), timestamppb.New(now)
@@ -235,9 +265,5 @@ func (p *Processor) compareCertificates(ctx context.Context) (news []*pb.Finding
 		f.Standing, f.At = false, timestamppb.New(now)
 		news = append(news, f)
 	}
-	totals, err := record.FindingTotals(ctx, db)
-	if err == nil {
-		p.metrics.findings(totals)
-	}
-	return news, err
+	return news
 }

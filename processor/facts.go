@@ -2,6 +2,7 @@ package processor
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +33,9 @@ func (p *Processor) readFacts(ctx context.Context, writer *factWriter) error {
 		}
 		if grant := fact.GetGrant(); grant != nil && p.grants.Put(grant) {
 			p.log.Debug("grant changed", "grant", grant.Id, "rules", len(grant.Rules))
+			if strings.HasPrefix(grant.Id, "vault/") {
+				p.lookAtRoles()
+			}
 		}
 		if link := fact.GetLink(); link != nil {
 			if err := p.followLink(ctx, string(m.Key), link); err != nil {

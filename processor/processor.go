@@ -50,12 +50,13 @@ type Processor struct {
 	graph   *identity.Graph
 	metrics *metrics
 	ready   chan struct{} // closed when the facts were read to their end once
-	// findingsEvery is how often certificates are compared with their issuers at most.
+	// findingsEvery is how often certificates are compared with their issuers at most, and roles with the policies at least.
 	findingsEvery time.Duration
 	// reachEvery is how often it is looked at most where leaks lead, while that changes.
 	reachEvery time.Duration
 	// reachRest is how many times as long as that took it rests at least.
 	reachRest time.Duration
+	rolesTold chan struct{} // holds one when a role of Vault, what it gives, or an exception was told anew
 }
 
 // New checks the configuration. It opens nothing.
@@ -64,7 +65,8 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 		return nil, fmt.Errorf("processor: %w", err)
 	}
 	return &Processor{cfg: cfg.withDefaults(), deps: deps, log: deps.Env.Log, grants: scope.NewGrants(), silence: silence.New(),
-		graph: identity.New(), metrics: newMetrics(deps.Env.Metrics), ready: make(chan struct{}), findingsEvery: 30 * time.Second, reachEvery: 5 * time.Second, reachRest: 30}, nil
+		graph: identity.New(), metrics: newMetrics(deps.Env.Metrics), ready: make(chan struct{}), findingsEvery: 30 * time.Second, reachEvery: 5 * time.Second, reachRest: 30,
+		rolesTold: make(chan struct{}, 1)}, nil
 }
 
 // Run works until ctx ends (nil) or something happened that a retry can not mend.

@@ -66,6 +66,9 @@ func (p *Processor) recordPartition(ctx context.Context, a *stream.Assignment) e
 			return nilIfOver(ctx, err)
 		}
 		p.metrics.recorded.WithLabelValues(a.Topic).Add(float64(len(messages)))
+		if a.Topic == schemas.TopicExceptions {
+			p.lookAtRoles()
+		}
 		if err := a.Commit(ctx, messages[len(messages)-1].Offset+1); err != nil {
 			return nilIfOver(ctx, err)
 		}

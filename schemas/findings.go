@@ -17,12 +17,17 @@ const (
 	FindingUnissuedCertificate = "unissued_certificate"
 	// FindingRoleDrift: a role or policy of an issuer was changed, and neither by the enforcer nor accepted by anybody.
 	FindingRoleDrift = "role_drift"
+	// FindingRoleBeyondPolicy: a role of an issuer can issue what admission would refuse without a justification.
+	FindingRoleBeyondPolicy = "role_beyond_policy"
+	// FindingRoleUnjudged: what a role can issue is not known as far as an enforced policy asks for it.
+	FindingRoleUnjudged = "role_unjudged"
 )
 
 // FindingKinds is the closed set: metrics use it as a label.
 func FindingKinds() []string {
 	return []string{FindingLogBadSignature, FindingLogRewrittenHistory, FindingLogShrunkTree, FindingLogWrongInclusion,
-		FindingLogGap, FindingLogUnproven, FindingUnverifiedToken, FindingUnissuedCertificate, FindingRoleDrift}
+		FindingLogGap, FindingLogUnproven, FindingUnverifiedToken, FindingUnissuedCertificate, FindingRoleDrift,
+		FindingRoleBeyondPolicy, FindingRoleUnjudged}
 }
 
 // FindingKey is the key of a finding's message: what it replaces, whoever of the sources and processors says it.

@@ -32,6 +32,11 @@ func TestRealVaultAliasesThatAreGoneAreTakenBack(t *testing.T) {
 		path "identity/entity-alias/id" { capabilities = ["list"] }
 		path "auth/approle/role" { capabilities = ["list"] }
 		path "auth/approle/role/+" { capabilities = ["read"] }
+		path "auth/approle/role/+/secret-id" { capabilities = ["list"] }
+		path "auth/approle/role/+/secret-id-accessor/lookup" { capabilities = ["update"] }
+		path "sys/auth" { capabilities = ["read"] }
+		path "sys/mounts" { capabilities = ["read"] }
+		path "sys/mounts/*" { capabilities = ["read"] }
 		path "sys/policies/acl/*" { capabilities = ["read"] }
 		path "sys/audit-hash/file" { capabilities = ["update"] }`})
 	reader, _ := v.token(rootToken, "auth/token/create", map[string]any{"policies": []string{"inventory"}})

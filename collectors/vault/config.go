@@ -35,8 +35,9 @@ type Config struct {
 }
 
 // InventoryConfig says how to ask Vault. Its token needs: sudo and list on auth/token/accessors, update on
-// auth/token/lookup-accessor and on sys/audit-hash/DEVICE; read on sys/policies/acl/* for scope; list and read on
-// auth/token/roles for parents; list and read on auth/MOUNT/role of each AppRole mount for roles; list on identity/entity-alias/id for identities; sudo and list on sys/leases/lookup/* for leases.
+// auth/token/lookup-accessor and on sys/audit-hash/DEVICE; read on sys/policies/acl/* for scope; read on sys/auth, sys/mounts
+// and sys/mounts/*, and list and read on the roles of each mount that issues by roles; list on identity/entity-alias/id for
+// identities; sudo and list on sys/leases/lookup/* for leases. What it may not read it names.
 type InventoryConfig struct {
 	// Address of Vault, such as https://vault.example.org:8200. CAFile verifies it; default the system's.
 	Address string `yaml:"address"`
@@ -56,7 +57,11 @@ type InventoryConfig struct {
 	Rate     int           `yaml:"rate"`
 	// Leases lists leases too; needs sudo. Default false.
 	Leases bool `yaml:"leases"`
-	// AppRoleMounts are the mounts of AppRole whose roles are listed, without auth/. Default: approle.
+	// SecretIDs lists the secret ids of AppRoles, by accessor, as credentials of their own; needs list on
+	// auth/MOUNT/role/+/secret-id and update on auth/MOUNT/role/+/secret-id-accessor/lookup. Default false.
+	SecretIDs bool `yaml:"secret_ids"`
+	// AppRoleMounts are mounts of AppRole, without auth/: their roles are listed even if the token may not ask which mounts
+	// there are. Default: approle.
 	AppRoleMounts []string `yaml:"approle_mounts"`
 	// OwnRoles are roles whose changes of roles and policies are right: the enforcer's. Default: enforcer-of-leastwise.
 	OwnRoles []string `yaml:"own_roles"`

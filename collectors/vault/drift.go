@@ -136,29 +136,14 @@ func (i *inventory) noticeDrift(ev *leastwisev1.Event) {
 	}
 }
 
-// changedBy is the id of what a write to path changes; empty: no role and no policy.
+// changedBy is the id of what a write to path changes; empty: no role, no policy, no mount.
 func (i *inventory) changedBy(path string) string {
 	for _, prefix := range [...]string{"sys/policies/acl/", "sys/policy/"} {
 		if name, ok := strings.CutPrefix(path, prefix); ok && name != "" && !strings.Contains(name, "/") {
 			return i.policyID(name)
 		}
 	}
-	if name, ok := strings.CutPrefix(path, "auth/token/roles/"); ok && name != "" && !strings.Contains(name, "/") {
-		return i.roleID("token", name)
-	}
-	for _, mount := range i.cfg.AppRoleMounts {
-		name, ok := strings.CutPrefix(path, "auth/"+mount+"/role/")
-		name, part, _ := strings.Cut(name, "/")
-		if !ok || name == "" {
-			continue
-		}
-		// Secret ids come and go; they are no settings of the role.
-		if part == "secret-id" || part == "custom-secret-id" || part == "role-id" || strings.HasPrefix(part, "secret-id/") || strings.HasPrefix(part, "secret-id-accessor/") {
-			return ""
-		}
-		return i.roleID(mount, name)
-	}
-	return ""
+	return i.roleChangedBy(path)
 }
 
 // readChanged looks at what the log says was changed, at once. What it may not read, or can not now, the next round reads.
@@ -188,14 +173,31 @@ func (i *inventory) readOne(ctx context.Context, id string) error {
 		}
 		return i.tell(ctx, grant)
 	}
-	path := strings.TrimPrefix(id, i.roleID("", "")[:len(i.roleID("", ""))-1])
-	at := strings.LastIndexByte(path, '/')
-	mount, name := path[:at], path[at+1:]
-	kind := "approle"
-	if mount == "token" {
-		kind = "token"
+	if mount, ok := strings.CutPrefix(id, i.id("mount", "")); ok {
+		return i.readMount(ctx, mount)
 	}
-	_, err := i.readRole(ctx, kind, mount, name)
+	known := *i.mounts.Load()
+	if path, ok := strings.CutPrefix(id, i.id("secret_id", "")); ok {
+		i.drift.mu.Lock()
+		delete(i.drift.changed, id) // who it was is no matter here
+		i.drift.mu.Unlock()
+		mount := known.under("auth/" + path)
+		if mount == "" {
+			return nil
+		}
+		role := strings.TrimPrefix("auth/"+path, mount+"/")
+		data, err := i.vault.read(ctx, rolePath(known[mount], mount, role))
+		if err != nil {
+			return err
+		}
+		return i.readSecretIDs(ctx, mount, role, data)
+	}
+	path := strings.TrimPrefix(id, i.id("role", ""))
+	mount := known.under(path)
+	if mount == "" {
+		return nil // it went meanwhile: the next round tells
+	}
+	_, err := i.readRole(ctx, known[mount], mount, path[len(mount)+1:])
 	return err
 }
 
@@ -375,7 +377,7 @@ func wordsOf(g *leastwisev1.Grant, policies string) (out []string) {
 	for _, a := range g.Attached {
 		out = append(out, "policy "+strings.TrimPrefix(a.Grant, policies))
 	}
-	role := strings.Contains(g.Id, "/role/auth/")
+	role := strings.HasPrefix(g.Id, System+"/") && !strings.Contains(g.Id, "/policy/")
 	for _, r := range g.Rules {
 		if role {
 			out = append(out, r.Capabilities...)

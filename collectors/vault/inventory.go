@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -25,13 +24,15 @@ type inventory struct {
 	// form is how the device writes accessors: 0 not known yet, 1 hashed, 2 in clear.
 	form    atomic.Int32
 	orphans atomic.Pointer[map[string]bool] // token role → makes orphans
+	mounts  atomic.Pointer[mounts]          // whose roles are listed
 	// policies that were named somewhere; wake says that there are new ones.
 	policies *nameSet
 	wake     chan struct{}
 	aliases  *aliases
 	entities *nameSet // that logins named
 
-	drift *drift
+	drift     *drift
+	secretIDs *secretIDs
 
 	// Only in run's goroutine: what was published last, so that what did not change is not published again.
 	told      map[string]string
@@ -53,8 +54,10 @@ func newInventory(cfg InventoryConfig, c *Collector) (*inventory, error) {
 	}
 	i := &inventory{cfg: cfg, collector: c, vault: vault, policies: newNameSet(10000),
 		wake: make(chan struct{}, 1), aliases: newAliases(c.aliasesPath()), entities: newNameSet(1_000_000), told: map[string]string{},
-		drift: newDrift(c), toldDrift: map[string]bool{}}
+		drift: newDrift(c), secretIDs: newSecretIDs(c), toldDrift: map[string]bool{}}
 	i.hashes = newHashes(vault, cfg.Device)
+	known := i.configured()
+	i.mounts.Store(&known)
 	switch cfg.HMACAccessor {
 	case "true":
 		i.form.Store(formHashed)
@@ -195,38 +198,11 @@ func (i *inventory) round(ctx context.Context) error {
 	if err := i.drift.load(); err != nil {
 		return err
 	}
-	errs := []error{i.readRoles(ctx), i.readAppRoles(ctx), i.readChanged(ctx), i.readAliases(ctx), i.readTokens(ctx), i.readPolicies(ctx, true)}
+	errs := []error{i.readRoles(ctx), i.readPolicies(ctx, false), i.readChanged(ctx), i.readAliases(ctx), i.readTokens(ctx), i.readPolicies(ctx, true)}
 	if i.cfg.Leases {
 		errs = append(errs, i.readLeases(ctx))
 	}
 	return errors.Join(errs...)
-}
-
-func (i *inventory) readRoles(ctx context.Context) error {
-	names, err := i.vault.list(ctx, "auth/token/roles", false)
-	if err != nil {
-		return err
-	}
-	roles := make(map[string]bool, len(names))
-	for _, name := range names {
-		data, err := i.readRole(ctx, "token", "token", name)
-		if err != nil {
-			return err
-		}
-		if data != nil {
-			orphan, _ := data["orphan"].(bool)
-			roles[name] = orphan
-		}
-	}
-	i.orphans.Store(&roles)
-	for _, id := range i.drift.under(i.roleID("token", "")) {
-		if name := strings.TrimPrefix(id, i.roleID("token", "")); !slices.Contains(names, name) {
-			if err := i.tell(ctx, i.roleGrant("token", "token", name, nil)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func (i *inventory) readTokens(ctx context.Context) error {

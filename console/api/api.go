@@ -111,6 +111,7 @@ func build(s *server) (*http.ServeMux, huma.API) {
 	s.questions(api)
 	s.writes(api)
 	s.admissions(api)
+	s.issuances(api)
 	described(api)
 	return mux, api
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -249,6 +250,52 @@ func (r *ruling) Revoke(ctx context.Context, id string, who rules.Who) (*pb.Exce
 	return r.write(ctx, e)
 }
 
+func (r *ruling) ofRequest(request string) (out []*pb.Exception) {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	byID := map[string]*pb.Exception{}
+	for _, m := range r.log.all {
+		if e, err := r.Decode(m); m.Topic == schemas.TopicExceptions && err == nil && e.GetIssuance().GetRequest() == request {
+			byID[e.Id] = e
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		out = append(out, byID[id])
+	}
+	return out
+}
+
+func (r *ruling) ApproveIssuance(ctx context.Context, request, why string, who rules.Who) ([]*pb.Exception, error) {
+	all := r.ofRequest(request)
+	if len(all) == 0 {
+		return nil, rules.ErrNotFound
+	}
+	for _, e := range all {
+		if why := r.MayApprove(e, who); why != "" {
+			return nil, fmt.Errorf("%w: %s", rules.ErrForbidden, why)
+		}
+		e.ApprovedBy, e.ApprovedAt, e.ApprovedWhy = who.Name, timestamppb.New(r.now()), why
+		if _, err := r.write(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func (r *ruling) RefuseIssuance(ctx context.Context, request, why string, who rules.Who) ([]*pb.Exception, error) {
+	all := r.ofRequest(request)
+	if len(all) == 0 {
+		return nil, rules.ErrNotFound
+	}
+	for _, e := range all {
+		e.RevokedBy, e.RevokedAt, e.RevokedWhy = who.Name, timestamppb.New(r.now()), why
+		if _, err := r.write(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
 func (r *ruling) MayApprove(e *pb.Exception, who rules.Who) string {
 	if e.RequestedBy == who.Name {
 		return "You asked for it."
@@ -296,6 +343,7 @@ type bench struct {
 	read     *read.Reader
 	log      *topics
 	rules    *ruling
+	ledger   *ledger.Ledger
 	answers  *answering
 	sessions *signin.Sessions
 	server   *httptest.Server
@@ -315,6 +363,7 @@ func newBench(t *testing.T) *bench {
 	b.fleet = fleet.New(fleet.Options{Store: b.db, Log: logger, Now: clock, Changed: hub.Changed})
 	b.read = read.New(b.db, b.rules, clock)
 	known := ledger.New(b.log, b.rules, b.rules, logger, hub.Changed)
+	b.ledger = known
 	b.sessions = signin.NewSessions(time.Hour, 10_000, clock)
 	guard := signin.NewGuard(signin.Guard{Sessions: b.sessions, Loopback: true, Hosts: func() []string { return []string{strings.TrimPrefix(b.server.URL, "http://")} }})
 	b.server = httptest.NewServer(guard.Wrap(api.New(api.Deps{Fleet: b.fleet, Read: b.read, Ledger: known, Policies: b.rules, Exceptions: b.rules,

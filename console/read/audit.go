@@ -147,9 +147,11 @@ func told(topic string, value []byte) (who *string, what string) {
 		of := " exception " + e.Id + " from " + e.PolicyId + " for " + e.Credential + e.Identity
 		switch {
 		case e.RevokedAt != nil:
-			return text(e.RevokedBy), "ended" + of
+			return text(e.RevokedBy), "ended" + of + because(e.RevokedWhy)
+		case e.GetIssuance().GetIssuedAt() != nil:
+			return nil, "the broker issued to agent " + e.Issuance.Agent + " by" + of
 		case e.ApprovedAt != nil:
-			return text(e.ApprovedBy), "approved" + of
+			return text(e.ApprovedBy), "approved" + of + because(e.ApprovedWhy)
 		default:
 			return text(e.RequestedBy), "asked for" + of
 		}
@@ -168,6 +170,14 @@ func told(topic string, value []byte) (who *string, what string) {
 		return text(c.SetBy), what
 	}
 	return nil, "a record that this version can not read"
+}
+
+// because gives a reason as it ends a sentence.
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
 }
 
 type chainKey struct {

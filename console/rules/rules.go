@@ -177,6 +177,10 @@ type Exceptions interface {
 	Request(ctx context.Context, e *pb.Exception, who Who) (*pb.Exception, error)
 	Approve(ctx context.Context, id string, who Who) (*pb.Exception, error)
 	Revoke(ctx context.Context, id string, who Who) (*pb.Exception, error)
+	// ApproveIssuance and RefuseIssuance decide on all exceptions of one request at the broker, with a reason. They give all of
+	// them as they stand then.
+	ApproveIssuance(ctx context.Context, request, why string, who Who) ([]*pb.Exception, error)
+	RefuseIssuance(ctx context.Context, request, why string, who Who) ([]*pb.Exception, error)
 	// MayApprove says why somebody may not approve; empty if they may.
 	MayApprove(e *pb.Exception, who Who) string
 	// Valid tells whether it lets anything pass at a time.

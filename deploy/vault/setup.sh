@@ -1,11 +1,12 @@
 #!/bin/sh
-# Prepares a Vault for Leastwise: a file audit device, the two policies beside this file, and an AppRole each for the
-# collector's inventory and the enforcer, whose ids it writes to files. Running it again changes nothing but the secret
+# Prepares a Vault for Leastwise: a file audit device, the policies beside this file, and an AppRole each for the
+# collector's inventory, the enforcer and, if it is wanted, the broker, whose ids it writes to files. Running it again changes nothing but the secret
 # ids, which are made anew. It needs an administrator's token, in VAULT_TOKEN or in the file VAULT_TOKEN_FILE names.
 #
 #   AUDIT_LOG      path of the audit log on Vault's machine
 #   COLLECTOR_DIR  where role_id and secret_id of the collector go
 #   ENFORCER_DIR   the same for the enforcer; apart, so that neither sees the other's
+#   BROKER_DIR     the same for the broker; without it there is none
 #   OWNER          user id that owns those files (default: whoever runs this)
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -37,4 +38,10 @@ role() { # role NAME DIR FILE; NAME must not begin with "leastwise-": policies o
 }
 role collector-of-leastwise "$COLLECTOR_DIR" collector.hcl
 role enforcer-of-leastwise "$ENFORCER_DIR" enforcer.hcl
+if [ -n "${BROKER_DIR:-}" ]; then
+	# The policies that the broker writes. Add your own that it may give: allowed_policies=NAME,NAME
+	vault read auth/token/roles/leastwise-broker >/dev/null 2>&1 ||
+		vault write auth/token/roles/leastwise-broker orphan=true renewable=false allowed_policies_glob='leastwise-issue-*'
+	role broker-of-leastwise "$BROKER_DIR" broker.hcl
+fi
 echo "Vault is ready for Leastwise"

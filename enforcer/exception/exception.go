@@ -108,6 +108,7 @@ func Approve(ctx context.Context, log Log, id, by string, limits Limits, now tim
 	return e, publish(ctx, log, e)
 }
 
+// approve changes e, or says why it may not be approved.
 func approve(e *pb.Exception, by string, limits Limits, now time.Time) error {
 	by = person(by)
 	switch {

@@ -62,6 +62,9 @@ func roleNode(instance, mount, role string) string {
 	return key("vault", instance, "role", mount+":"+role)
 }
 
+// RoleNode names the node of a role of an auth mount (auth/NAME).
+func RoleNode(instance, mount, role string) string { return roleNode(instance, mount, role) }
+
 func roleOf(node string) (mount, role string, ok bool) {
 	system, _, kind, id, valid := split(node)
 	if !valid || system != "vault" || kind != "role" {

@@ -156,6 +156,13 @@ func withListed(roles []reach.Role, listed []*pb.Grant) []reach.Role {
 			continue
 		}
 		r := reach.Role{Instance: key.Instance, Mount: key.ID[:at+1], Type: "approle", Name: key.ID[at+1:], Evidence: "Vault's inventory: role " + key.ID}
+		for _, setting := range g.GetRules() {
+			for _, text := range setting.Capabilities {
+				if kind, ok := strings.CutPrefix(text, "mount_type=auth/"); ok {
+					r.Type = kind
+				}
+			}
+		}
 		if r.Mount == "auth/token/" {
 			r.Type = "token"
 		}

@@ -193,7 +193,7 @@ func (x Control_Setting) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Control_Setting.Descriptor instead.
 func (Control_Setting) EnumDescriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{8, 0}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // LadderState is one entry of the enforcement journal: where a credential stands on the ladder. The newest step wins.
@@ -1036,16 +1036,22 @@ type Exception struct {
 	Credential string `protobuf:"bytes,2,opt,name=credential,proto3" json:"credential,omitempty"`
 	Identity   string `protobuf:"bytes,3,opt,name=identity,proto3" json:"identity,omitempty"`
 	// "*" means all policies.
-	PolicyId      string                 `protobuf:"bytes,4,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
-	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	Ticket        string                 `protobuf:"bytes,6,opt,name=ticket,proto3" json:"ticket,omitempty"`
-	Until         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=until,proto3" json:"until,omitempty"`
-	RequestedBy   string                 `protobuf:"bytes,8,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
-	RequestedAt   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
-	ApprovedBy    string                 `protobuf:"bytes,10,opt,name=approved_by,json=approvedBy,proto3" json:"approved_by,omitempty"`
-	ApprovedAt    *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=approved_at,json=approvedAt,proto3" json:"approved_at,omitempty"`
-	RevokedBy     string                 `protobuf:"bytes,12,opt,name=revoked_by,json=revokedBy,proto3" json:"revoked_by,omitempty"`
-	RevokedAt     *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	PolicyId    string                 `protobuf:"bytes,4,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
+	Reason      string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Ticket      string                 `protobuf:"bytes,6,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Until       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=until,proto3" json:"until,omitempty"`
+	RequestedBy string                 `protobuf:"bytes,8,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
+	RequestedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	ApprovedBy  string                 `protobuf:"bytes,10,opt,name=approved_by,json=approvedBy,proto3" json:"approved_by,omitempty"`
+	ApprovedAt  *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=approved_at,json=approvedAt,proto3" json:"approved_at,omitempty"`
+	RevokedBy   string                 `protobuf:"bytes,12,opt,name=revoked_by,json=revokedBy,proto3" json:"revoked_by,omitempty"`
+	RevokedAt   *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	// Why it was approved, and why it was refused or ended, by those who did.
+	ApprovedWhy string `protobuf:"bytes,14,opt,name=approved_why,json=approvedWhy,proto3" json:"approved_why,omitempty"`
+	RevokedWhy  string `protobuf:"bytes,15,opt,name=revoked_why,json=revokedWhy,proto3" json:"revoked_why,omitempty"`
+	// What an agent asked the broker for, if the broker asked for the exception on its behalf. All exceptions of one request
+	// hold the same, apart from what admission says.
+	Issuance      *Issuance `protobuf:"bytes,16,opt,name=issuance,proto3" json:"issuance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1171,6 +1177,184 @@ func (x *Exception) GetRevokedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Exception) GetApprovedWhy() string {
+	if x != nil {
+		return x.ApprovedWhy
+	}
+	return ""
+}
+
+func (x *Exception) GetRevokedWhy() string {
+	if x != nil {
+		return x.RevokedWhy
+	}
+	return ""
+}
+
+func (x *Exception) GetIssuance() *Issuance {
+	if x != nil {
+		return x.Issuance
+	}
+	return nil
+}
+
+// Issuance is a credential that an agent asks for and that admission does not let pass without a justification. It holds no
+// secret.
+type Issuance struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the request at the broker.
+	Request string `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Agent   string `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"`
+	Owner   string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	// token or certificate.
+	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
+	// A token's policies, and rules for which a policy is written.
+	Policies []string `protobuf:"bytes,5,rep,name=policies,proto3" json:"policies,omitempty"`
+	Rules    []*Rule  `protobuf:"bytes,6,rep,name=rules,proto3" json:"rules,omitempty"`
+	// A certificate's role and name.
+	Role            string `protobuf:"bytes,7,opt,name=role,proto3" json:"role,omitempty"`
+	Name            string `protobuf:"bytes,8,opt,name=name,proto3" json:"name,omitempty"`
+	LifetimeSeconds int64  `protobuf:"varint,9,opt,name=lifetime_seconds,json=lifetimeSeconds,proto3" json:"lifetime_seconds,omitempty"`
+	// The agent's own words.
+	Reason string `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What admission says, against the policy of this exception.
+	Objections []string `protobuf:"bytes,11,rep,name=objections,proto3" json:"objections,omitempty"`
+	// Set when it was issued: when, until when it lives, and its accessor (empty of a certificate).
+	IssuedAt      *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
+	EndsAt        *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=ends_at,json=endsAt,proto3" json:"ends_at,omitempty"`
+	Accessor      string                 `protobuf:"bytes,14,opt,name=accessor,proto3" json:"accessor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Issuance) Reset() {
+	*x = Issuance{}
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Issuance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Issuance) ProtoMessage() {}
+
+func (x *Issuance) ProtoReflect() protoreflect.Message {
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Issuance.ProtoReflect.Descriptor instead.
+func (*Issuance) Descriptor() ([]byte, []int) {
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Issuance) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *Issuance) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *Issuance) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Issuance) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Issuance) GetPolicies() []string {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *Issuance) GetRules() []*Rule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *Issuance) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Issuance) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Issuance) GetLifetimeSeconds() int64 {
+	if x != nil {
+		return x.LifetimeSeconds
+	}
+	return 0
+}
+
+func (x *Issuance) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Issuance) GetObjections() []string {
+	if x != nil {
+		return x.Objections
+	}
+	return nil
+}
+
+func (x *Issuance) GetIssuedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IssuedAt
+	}
+	return nil
+}
+
+func (x *Issuance) GetEndsAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndsAt
+	}
+	return nil
+}
+
+func (x *Issuance) GetAccessor() string {
+	if x != nil {
+		return x.Accessor
+	}
+	return ""
+}
+
 // Control is one setting of the enforcer that may change while it runs. Key: the setting.
 type Control struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1190,7 +1374,7 @@ type Control struct {
 
 func (x *Control) Reset() {
 	*x = Control{}
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[8]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1386,7 @@ func (x *Control) String() string {
 func (*Control) ProtoMessage() {}
 
 func (x *Control) ProtoReflect() protoreflect.Message {
-	mi := &file_leastwise_v1_enforcement_proto_msgTypes[8]
+	mi := &file_leastwise_v1_enforcement_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1399,7 @@ func (x *Control) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Control.ProtoReflect.Descriptor instead.
 func (*Control) Descriptor() ([]byte, []int) {
-	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{8}
+	return file_leastwise_v1_enforcement_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Control) GetSetting() Control_Setting {
@@ -1390,7 +1574,7 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"credential\x18\a \x01(\tR\n" +
 	"credential\x12\x1a\n" +
 	"\bnarrowed\x18\b \x01(\tR\bnarrowed\x12*\n" +
-	"\x06former\x18\t \x03(\v2\x12.leastwise.v1.RuleR\x06former\"\xf0\x03\n" +
+	"\x06former\x18\t \x03(\v2\x12.leastwise.v1.RuleR\x06former\"\xe8\x04\n" +
 	"\tException\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -1411,7 +1595,29 @@ const file_leastwise_v1_enforcement_proto_rawDesc = "" +
 	"\n" +
 	"revoked_by\x18\f \x01(\tR\trevokedBy\x129\n" +
 	"\n" +
-	"revoked_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\"\xf8\x02\n" +
+	"revoked_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\x12!\n" +
+	"\fapproved_why\x18\x0e \x01(\tR\vapprovedWhy\x12\x1f\n" +
+	"\vrevoked_why\x18\x0f \x01(\tR\n" +
+	"revokedWhy\x122\n" +
+	"\bissuance\x18\x10 \x01(\v2\x16.leastwise.v1.IssuanceR\bissuance\"\xbf\x03\n" +
+	"\bIssuance\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\tR\arequest\x12\x14\n" +
+	"\x05agent\x18\x02 \x01(\tR\x05agent\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x12\n" +
+	"\x04type\x18\x04 \x01(\tR\x04type\x12\x1a\n" +
+	"\bpolicies\x18\x05 \x03(\tR\bpolicies\x12(\n" +
+	"\x05rules\x18\x06 \x03(\v2\x12.leastwise.v1.RuleR\x05rules\x12\x12\n" +
+	"\x04role\x18\a \x01(\tR\x04role\x12\x12\n" +
+	"\x04name\x18\b \x01(\tR\x04name\x12)\n" +
+	"\x10lifetime_seconds\x18\t \x01(\x03R\x0flifetimeSeconds\x12\x16\n" +
+	"\x06reason\x18\n" +
+	" \x01(\tR\x06reason\x12\x1e\n" +
+	"\n" +
+	"objections\x18\v \x03(\tR\n" +
+	"objections\x127\n" +
+	"\tissued_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\bissuedAt\x123\n" +
+	"\aends_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x06endsAt\x12\x1a\n" +
+	"\baccessor\x18\x0e \x01(\tR\baccessor\"\xf8\x02\n" +
 	"\aControl\x127\n" +
 	"\asetting\x18\x01 \x01(\x0e2\x1d.leastwise.v1.Control.SettingR\asetting\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x15\n" +
@@ -1447,7 +1653,7 @@ func file_leastwise_v1_enforcement_proto_rawDescGZIP() []byte {
 }
 
 var file_leastwise_v1_enforcement_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_leastwise_v1_enforcement_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_leastwise_v1_enforcement_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_leastwise_v1_enforcement_proto_goTypes = []any{
 	(LadderState_State)(0),        // 0: leastwise.v1.LadderState.State
 	(Control_Setting)(0),          // 1: leastwise.v1.Control.Setting
@@ -1459,56 +1665,61 @@ var file_leastwise_v1_enforcement_proto_goTypes = []any{
 	(*Attempt)(nil),               // 7: leastwise.v1.Attempt
 	(*Reissue)(nil),               // 8: leastwise.v1.Reissue
 	(*Exception)(nil),             // 9: leastwise.v1.Exception
-	(*Control)(nil),               // 10: leastwise.v1.Control
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*Decision)(nil),              // 12: leastwise.v1.Decision
-	(*Denial)(nil),                // 13: leastwise.v1.Denial
-	(*Rule)(nil),                  // 14: leastwise.v1.Rule
+	(*Issuance)(nil),              // 10: leastwise.v1.Issuance
+	(*Control)(nil),               // 11: leastwise.v1.Control
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*Decision)(nil),              // 13: leastwise.v1.Decision
+	(*Denial)(nil),                // 14: leastwise.v1.Denial
+	(*Rule)(nil),                  // 15: leastwise.v1.Rule
 }
 var file_leastwise_v1_enforcement_proto_depIdxs = []int32{
 	0,  // 0: leastwise.v1.LadderState.state:type_name -> leastwise.v1.LadderState.State
-	11, // 1: leastwise.v1.LadderState.at:type_name -> google.protobuf.Timestamp
-	12, // 2: leastwise.v1.LadderState.decision:type_name -> leastwise.v1.Decision
-	11, // 3: leastwise.v1.LadderState.confirmed_at:type_name -> google.protobuf.Timestamp
-	11, // 4: leastwise.v1.LadderState.notified_at:type_name -> google.protobuf.Timestamp
-	11, // 5: leastwise.v1.LadderState.revoke_at:type_name -> google.protobuf.Timestamp
+	12, // 1: leastwise.v1.LadderState.at:type_name -> google.protobuf.Timestamp
+	13, // 2: leastwise.v1.LadderState.decision:type_name -> leastwise.v1.Decision
+	12, // 3: leastwise.v1.LadderState.confirmed_at:type_name -> google.protobuf.Timestamp
+	12, // 4: leastwise.v1.LadderState.notified_at:type_name -> google.protobuf.Timestamp
+	12, // 5: leastwise.v1.LadderState.revoke_at:type_name -> google.protobuf.Timestamp
 	7,  // 6: leastwise.v1.LadderState.attempt:type_name -> leastwise.v1.Attempt
-	11, // 7: leastwise.v1.LadderState.works_until:type_name -> google.protobuf.Timestamp
+	12, // 7: leastwise.v1.LadderState.works_until:type_name -> google.protobuf.Timestamp
 	8,  // 8: leastwise.v1.LadderState.reissue:type_name -> leastwise.v1.Reissue
-	11, // 9: leastwise.v1.LadderState.seen_in_log_at:type_name -> google.protobuf.Timestamp
-	11, // 10: leastwise.v1.LadderState.revoked_at:type_name -> google.protobuf.Timestamp
+	12, // 9: leastwise.v1.LadderState.seen_in_log_at:type_name -> google.protobuf.Timestamp
+	12, // 10: leastwise.v1.LadderState.revoked_at:type_name -> google.protobuf.Timestamp
 	4,  // 11: leastwise.v1.LadderState.collateral:type_name -> leastwise.v1.Collateral
-	11, // 12: leastwise.v1.LadderState.exposure_ended_at:type_name -> google.protobuf.Timestamp
-	11, // 13: leastwise.v1.LadderState.announced:type_name -> google.protobuf.Timestamp
-	11, // 14: leastwise.v1.LadderState.reported_at:type_name -> google.protobuf.Timestamp
+	12, // 12: leastwise.v1.LadderState.exposure_ended_at:type_name -> google.protobuf.Timestamp
+	12, // 13: leastwise.v1.LadderState.announced:type_name -> google.protobuf.Timestamp
+	12, // 14: leastwise.v1.LadderState.reported_at:type_name -> google.protobuf.Timestamp
 	6,  // 15: leastwise.v1.LadderState.restoration:type_name -> leastwise.v1.Restoration
-	11, // 16: leastwise.v1.LadderState.finished_at:type_name -> google.protobuf.Timestamp
-	11, // 17: leastwise.v1.LadderState.reissued_at:type_name -> google.protobuf.Timestamp
+	12, // 16: leastwise.v1.LadderState.finished_at:type_name -> google.protobuf.Timestamp
+	12, // 17: leastwise.v1.LadderState.reissued_at:type_name -> google.protobuf.Timestamp
 	3,  // 18: leastwise.v1.LadderState.correction:type_name -> leastwise.v1.Correction
-	13, // 19: leastwise.v1.Correction.denials:type_name -> leastwise.v1.Denial
-	11, // 20: leastwise.v1.Correction.rollback_at:type_name -> google.protobuf.Timestamp
-	11, // 21: leastwise.v1.Correction.undone_told_at:type_name -> google.protobuf.Timestamp
+	14, // 19: leastwise.v1.Correction.denials:type_name -> leastwise.v1.Denial
+	12, // 20: leastwise.v1.Correction.rollback_at:type_name -> google.protobuf.Timestamp
+	12, // 21: leastwise.v1.Correction.undone_told_at:type_name -> google.protobuf.Timestamp
 	5,  // 22: leastwise.v1.Collateral.hits:type_name -> leastwise.v1.Hit
-	11, // 23: leastwise.v1.Collateral.at:type_name -> google.protobuf.Timestamp
-	11, // 24: leastwise.v1.Restoration.asked_at:type_name -> google.protobuf.Timestamp
-	11, // 25: leastwise.v1.Restoration.done_at:type_name -> google.protobuf.Timestamp
-	11, // 26: leastwise.v1.Restoration.told_at:type_name -> google.protobuf.Timestamp
+	12, // 23: leastwise.v1.Collateral.at:type_name -> google.protobuf.Timestamp
+	12, // 24: leastwise.v1.Restoration.asked_at:type_name -> google.protobuf.Timestamp
+	12, // 25: leastwise.v1.Restoration.done_at:type_name -> google.protobuf.Timestamp
+	12, // 26: leastwise.v1.Restoration.told_at:type_name -> google.protobuf.Timestamp
 	0,  // 27: leastwise.v1.Restoration.came_from:type_name -> leastwise.v1.LadderState.State
-	11, // 28: leastwise.v1.Attempt.at:type_name -> google.protobuf.Timestamp
-	11, // 29: leastwise.v1.Attempt.next_at:type_name -> google.protobuf.Timestamp
-	14, // 30: leastwise.v1.Reissue.former:type_name -> leastwise.v1.Rule
-	11, // 31: leastwise.v1.Exception.until:type_name -> google.protobuf.Timestamp
-	11, // 32: leastwise.v1.Exception.requested_at:type_name -> google.protobuf.Timestamp
-	11, // 33: leastwise.v1.Exception.approved_at:type_name -> google.protobuf.Timestamp
-	11, // 34: leastwise.v1.Exception.revoked_at:type_name -> google.protobuf.Timestamp
-	1,  // 35: leastwise.v1.Control.setting:type_name -> leastwise.v1.Control.Setting
-	11, // 36: leastwise.v1.Control.set_at:type_name -> google.protobuf.Timestamp
-	13, // 37: leastwise.v1.Control.denials:type_name -> leastwise.v1.Denial
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	12, // 28: leastwise.v1.Attempt.at:type_name -> google.protobuf.Timestamp
+	12, // 29: leastwise.v1.Attempt.next_at:type_name -> google.protobuf.Timestamp
+	15, // 30: leastwise.v1.Reissue.former:type_name -> leastwise.v1.Rule
+	12, // 31: leastwise.v1.Exception.until:type_name -> google.protobuf.Timestamp
+	12, // 32: leastwise.v1.Exception.requested_at:type_name -> google.protobuf.Timestamp
+	12, // 33: leastwise.v1.Exception.approved_at:type_name -> google.protobuf.Timestamp
+	12, // 34: leastwise.v1.Exception.revoked_at:type_name -> google.protobuf.Timestamp
+	10, // 35: leastwise.v1.Exception.issuance:type_name -> leastwise.v1.Issuance
+	15, // 36: leastwise.v1.Issuance.rules:type_name -> leastwise.v1.Rule
+	12, // 37: leastwise.v1.Issuance.issued_at:type_name -> google.protobuf.Timestamp
+	12, // 38: leastwise.v1.Issuance.ends_at:type_name -> google.protobuf.Timestamp
+	1,  // 39: leastwise.v1.Control.setting:type_name -> leastwise.v1.Control.Setting
+	12, // 40: leastwise.v1.Control.set_at:type_name -> google.protobuf.Timestamp
+	14, // 41: leastwise.v1.Control.denials:type_name -> leastwise.v1.Denial
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_leastwise_v1_enforcement_proto_init() }
@@ -1524,7 +1735,7 @@ func file_leastwise_v1_enforcement_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_leastwise_v1_enforcement_proto_rawDesc), len(file_leastwise_v1_enforcement_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -152,6 +152,39 @@ func TestTheConsoleKeepsTheEnforcersRulesOfExceptions(t *testing.T) {
 	}
 }
 
+func TestTheConsoleDecidesOnWhatAgentsAskForByTheSameRules(t *testing.T) {
+	inForce, client := consoleRules(t)
+	now := time.Now()
+	x := exceptionsOf{client, inForce, func() time.Time { return now }}
+	for _, policy := range []string{"lives-long", "probes"} {
+		if _, err := x.Request(t.Context(), &pb.Exception{Identity: "spire/d/spiffe_id/spiffe://x/a", PolicyId: policy, Reason: "why", Issuance: &pb.Issuance{Request: "iss-1"},
+			Until: timestamppb.New(now.Add(time.Hour))}, rules.Who{Name: "spiffe://x/a"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		request, why string
+		who          rules.Who
+		want         error
+	}{
+		"who asked":                    {"iss-1", "x", rules.Who{Name: "spiffe://x/a", Groups: []string{"sec"}}, rules.ErrForbidden},
+		"no approver of one policy":    {"iss-1", "x", rules.Who{Name: "bob"}, rules.ErrRefused},
+		"without a reason":             {"iss-1", " ", rules.Who{Name: "bob", Groups: []string{"sec"}}, rules.ErrRefused},
+		"of what nobody has asked for": {"iss-2", "x", rules.Who{Name: "bob", Groups: []string{"sec"}}, rules.ErrNotFound},
+	} {
+		if _, err := x.ApproveIssuance(t.Context(), c.request, c.why, c.who); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	all, err := x.ApproveIssuance(t.Context(), "iss-1", "CHG-7", rules.Who{Name: "bob", Groups: []string{"sec"}})
+	if err != nil || len(all) != 2 || !x.Valid(all[0], now) || !x.Valid(all[1], now) || all[0].ApprovedBy != "bob" {
+		t.Fatalf("%v, %v", all, err)
+	}
+	if all, err = x.RefuseIssuance(t.Context(), "iss-1", "it leaked", rules.Who{Name: "carl"}); err != nil || x.Valid(all[0], now) || x.Valid(all[1], now) || all[1].RevokedWhy != "it leaked" {
+		t.Errorf("%v, %v", all, err)
+	}
+}
+
 func second(_ *pb.Exception, err error) error { return err }
 
 func TestTheConsolesSettingsHoldAtOnceAndForTheEnforcerToo(t *testing.T) {

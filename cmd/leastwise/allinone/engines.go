@@ -210,13 +210,12 @@ func Forget(dataDir string) error {
 // ErrNotRunning says that the engines are embedded and no process runs them.
 var ErrNotRunning = errors.New("the configuration says embedded, and `leastwise up` does not run with it")
 
-// Attach opens clients to what runs already, embedded in another process of this machine or not. It starts nothing.
-func Attach(ctx context.Context, cfg *Config, env daemon.Env) (e *Engines, err error) {
-	e = &Engines{}
+// AttachKafka opens a client to the Kafka that runs already, embedded in another process of this machine or not.
+func AttachKafka(ctx context.Context, cfg *Config, env daemon.Env) (*stream.Client, error) {
 	if cfg.DataDir == "" {
 		cfg.DataDir = DefaultDataDir
 	}
-	kafka, clickhouse := cfg.Kafka, cfg.ClickHouse
+	kafka := cfg.Kafka
 	if kafka.Embedded {
 		text, err := os.ReadFile(filepath.Join(cfg.DataDir, runningFile))
 		if err != nil {
@@ -228,6 +227,17 @@ func Attach(ctx context.Context, cfg *Config, env daemon.Env) (e *Engines, err e
 		}
 		kafka.Brokers = r.Kafka
 	}
+	return stream.Open(ctx, kafka, env.Log)
+}
+
+// Attach opens clients to what runs already, embedded in another process of this machine or not. It starts nothing.
+func Attach(ctx context.Context, cfg *Config, env daemon.Env) (e *Engines, err error) {
+	e = &Engines{}
+	if e.Stream, err = AttachKafka(ctx, cfg, env); err != nil {
+		return nil, err
+	}
+	e.close = append(e.close, func() { _ = e.Stream.Close() })
+	clickhouse := cfg.ClickHouse
 	if clickhouse.Embedded {
 		socket := filepath.Join(cfg.DataDir, socketFile)
 		clickhouse.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -235,10 +245,6 @@ func Attach(ctx context.Context, cfg *Config, env daemon.Env) (e *Engines, err e
 			return d.DialContext(ctx, "unix", socket)
 		}}
 	}
-	if e.Stream, err = stream.Open(ctx, kafka, env.Log); err != nil {
-		return nil, err
-	}
-	e.close = append(e.close, func() { _ = e.Stream.Close() })
 	if e.Store, err = store.Open(ctx, clickhouse, env.Log); err != nil {
 		e.Close()
 		return nil, err

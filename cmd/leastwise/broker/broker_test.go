@@ -509,6 +509,10 @@ func TestRealVaultWaitsForSomebodyElseBeyondPolicy(t *testing.T) {
 		t.Errorf("asked again: %d %+v", code, again)
 	}
 	x := b.exceptions()[0]
+	if of := x.Issuance; of.GetRequest() != a.Request || of.Agent != "ingest" || of.Owner != "payments" || of.Type != "token" || !slices.Equal(of.Policies, []string{"narrow"}) ||
+		of.LifetimeSeconds != 7200 || of.Reason != "the migration" || len(of.Objections) != 1 || !strings.Contains(of.Objections[0], "2h") {
+		t.Errorf("%v", of)
+	}
 	if x.RequestedBy != ingest || !strings.Contains(x.Reason, "the migration") || x.Identity != "spire/default/spiffe_id/"+ingest {
 		t.Errorf("%v", x)
 	}
@@ -518,7 +522,8 @@ func TestRealVaultWaitsForSomebodyElseBeyondPolicy(t *testing.T) {
 	if code, _ := b.post(c, "long", long); code != http.StatusAccepted {
 		t.Errorf("issued unapproved: %d", code)
 	}
-	if _, err := exception.Approve(t.Context(), b.log, id, "bob", exception.Limits{}, time.Now()); err != nil {
+	none := func(string) (exception.Limits, error) { return exception.Limits{}, nil }
+	if _, err := exception.ApproveIssuance(t.Context(), b.log, a.Request, "bob", "CHG-7", none, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if code, other := b.post(c, "longer", `{"policies": ["narrow"], "lifetime": "20h", "reason": "more"}`); code != http.StatusAccepted || other.Exceptions["long"] == id {
@@ -527,6 +532,11 @@ func TestRealVaultWaitsForSomebodyElseBeyondPolicy(t *testing.T) {
 	code, a = b.post(c, "long", long)
 	if code != http.StatusOK {
 		t.Fatalf("approved, and: %d %+v", code, a)
+	}
+	for _, x := range b.exceptions() { // who approved it sees what came of it
+		if of := x.Issuance; (of.GetAccessor() != "") != (x.Id == id) || x.Id == id && (of.Accessor != a.Accessor || !of.EndsAt.AsTime().Equal(*a.Ends) || x.ApprovedBy != "bob") {
+			t.Errorf("%v", x)
+		}
 	}
 	if s := b.unwrap(a); s.Auth.TTL > 7200 || s.Auth.TTL < 7100 || !slices.Equal(s.Auth.Policies, []string{"narrow"}) {
 		t.Errorf("%+v", s.Auth)
@@ -539,10 +549,10 @@ func TestRealVaultWaitsForSomebodyElseBeyondPolicy(t *testing.T) {
 	if code != http.StatusAccepted || a.Exceptions["broad"] == "" {
 		t.Fatalf("%d %+v", code, a)
 	}
-	if _, err := exception.Revoke(t.Context(), b.log, a.Exceptions["broad"], "bob", time.Now()); err != nil {
+	if _, err := exception.RefuseIssuance(t.Context(), b.log, a.Request, "bob", "take narrow", time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if code, a := b.post(c, "wide", `{"policies": ["wide"], "lifetime": "10m", "reason": "r"}`); code != http.StatusForbidden {
+	if code, a := b.post(c, "wide", `{"policies": ["wide"], "lifetime": "10m", "reason": "r"}`); code != http.StatusForbidden || !strings.Contains(a.Detail, "(by bob: take narrow)") {
 		t.Errorf("refused by a person, and: %d %+v", code, a)
 	}
 	if code, a := b.post(c, "wide-long", `{"policies": ["wide"], "lifetime": "1h", "reason": "r"}`); code != http.StatusForbidden || !strings.Contains(a.Detail, "no exception last longer") {

@@ -217,7 +217,7 @@ func (b *Broker) ask(ctx context.Context, who Caller, w *Wish, life time.Duratio
 		if at >= 0 {
 			x := own[at]
 			if x.RevokedAt != nil || !x.Until.AsTime().After(now) {
-				out = outcome{http.StatusForbidden, Answer{Request: e.ID, Status: refused, Admission: answer, Detail: "exception " + x.Id + " was refused or has ended: ask under a new key"}}
+				out = outcome{http.StatusForbidden, Answer{Request: e.ID, Status: refused, Admission: answer, Detail: "exception " + x.Id + " was refused or has ended" + ended(x) + ": ask under a new key"}}
 				return out, b.note(e, refused, out.Detail)
 			}
 			out.Exceptions[f.Policy] = x.Id
@@ -235,7 +235,7 @@ func (b *Broker) ask(ctx context.Context, who Caller, w *Wish, life time.Duratio
 			out = outcome{http.StatusForbidden, Answer{Request: e.ID, Status: refused, Admission: answer, Detail: fmt.Sprintf("policy %s lets no exception last longer than %s", f.Policy, limits.MaxDuration)}}
 			return out, b.note(e, refused, out.Detail)
 		}
-		x, err := exception.Request(ctx, b.log, &pb.Exception{Identity: who.Principal, PolicyId: f.Policy, Ticket: ticket(e.ID), RequestedBy: who.Name,
+		x, err := exception.Request(ctx, b.log, &pb.Exception{Identity: who.Principal, PolicyId: f.Policy, Ticket: ticket(e.ID), RequestedBy: who.Name, Issuance: asked(w, life, e, answer, f.Policy),
 			Reason: fmt.Sprintf("%s (%s of agent %s for %s: %s)", strings.TrimSpace(w.Reason), answer.Type, e.Agent, answer.Lifetime, admit.Words(f)), Until: timestamppb.New(now.Add(lasts))}, limits, now)
 		if err != nil {
 			return outcome{}, err
@@ -247,6 +247,32 @@ func (b *Broker) ask(ctx context.Context, who Caller, w *Wish, life time.Duratio
 	}
 	slices.Sort(e.Exceptions)
 	return out, b.note(e, waiting, "")
+}
+
+// asked is what people decide on.
+func asked(w *Wish, life time.Duration, e entry, answer *contract.Admission, policy string) *pb.Issuance {
+	out := &pb.Issuance{Request: e.ID, Agent: e.Agent, Owner: e.Owner, Type: answer.Type, Policies: w.Policies, Role: w.Role, Name: w.Name,
+		LifetimeSeconds: int64(life / time.Second), Reason: strings.TrimSpace(w.Reason)}
+	for _, r := range w.Rules {
+		out.Rules = append(out.Rules, &pb.Rule{Resource: r.Path, Capabilities: r.Capabilities})
+	}
+	for _, f := range answer.Justify {
+		if f.Policy == policy {
+			out.Objections = append(out.Objections, admit.Words(f))
+		}
+	}
+	return out
+}
+
+// ended says who refused an exception and why, if anybody did.
+func ended(x *pb.Exception) string {
+	switch {
+	case x.RevokedBy == "":
+		return ""
+	case x.RevokedWhy == "":
+		return " (by " + x.RevokedBy + ")"
+	}
+	return " (by " + x.RevokedBy + ": " + x.RevokedWhy + ")"
 }
 
 // make issues. The journal knows before Vault does.
@@ -262,8 +288,24 @@ func (b *Broker) make(ctx context.Context, w *Wish, life time.Duration, e entry,
 	if err := b.note(e, done, ""); err != nil {
 		return outcome{}, err // nobody gets what no record tells of; it ends by itself
 	}
+	if len(e.Exceptions) > 0 {
+		b.tell(ctx, e)
+	}
 	return outcome{http.StatusOK, Answer{Request: e.ID, Status: done, WrappingToken: got.Wrapping, WrapSeconds: got.WrapTTL, Accessor: got.Accessor,
 		Policies: got.Policies, Ends: &got.Ends, Admission: answer}}, nil
+}
+
+// tellWithin is how long the agent waits at most for what is only told to people.
+const tellWithin = 5 * time.Second
+
+// tell lets those who approved it see that it was issued. The journal is what counts: if Kafka does not answer, the log says so.
+func (b *Broker) tell(ctx context.Context, e entry) {
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellWithin)
+	defer cancel()
+	err := exception.Issued(within, b.log, e.ID, e.Accessor, e.Ends, b.now())
+	if err != nil && !errors.Is(err, exception.ErrNotFound) { // an exception that somebody else asked for is no request's
+		b.logger.Error("it was issued, and who approved it is not told", "request", e.ID, "error", err)
+	}
 }
 
 // vaultMakes asks Vault for what the wish says.

@@ -25,6 +25,21 @@ export function world(f) {
   ];
   const exceptionFor = (e) => ({ ...e, may_approve: e.state === "waiting" && e.requested_by !== "demo", why_not: e.state !== "waiting" ? "It does not wait for anybody." : e.requested_by === "demo" ? "You asked for it yourself; somebody else has to approve it." : null });
 
+  const request = (n, state, change = {}) => ({
+    id: `iss-${hash(`request ${n}`).slice(0, 24)}`, state, agent: "ingest", owner: "data-team", asked_by: "spiffe://example.org/agents/ingest", identity: "spire/default/spiffe_id/spiffe://example.org/agents/ingest", asked_at: day(-0.1 * n),
+    type: "token", policies: ["warehouse-write"], rules: [], role: null, name: null, lifetime_seconds: 48 * HOUR, reason: "The yearly re-import writes to the warehouse for two days, DATA-77.",
+    objections: [{ policy: "long-lived-agent-token", says: ["lifetime is 2d; past the policy: greater than 1h"], exception: `ex-2${n}`, approved: false }], until: day(3), decided_by: null, decided_at: null, decided_why: null, issued_at: null, ends_at: null, accessor: null, ...change,
+  });
+  const approved = { decided_by: "jon@security.example.org", decided_at: day(-0.2), decided_why: "Planned with the data team, CHG-1180." };
+  const issuances = [
+    request(1, "waiting", { objections: [{ policy: "long-lived-agent-token", says: ["lifetime is 2d; past the policy: greater than 1h"], exception: "ex-21", approved: false }, { policy: "over-broad-agent-token", says: ["permission scope complexity is 41; past the policy: greater than 20"], exception: "ex-22", approved: false }] }),
+    request(2, "waiting", { agent: "reporter", owner: "reliability-team", asked_by: "reporter-client", policies: [], rules: [{ path: "secret/data/reports/*", capabilities: ["read", "list"] }, { path: hostile[0], capabilities: ["read"] }], reason: hostile[1], lifetime_seconds: 9 * 86_400 }),
+    request(3, "approved", approved), request(4, "issued", { ...approved, type: "certificate", policies: [], role: "web", name: "ingest.example.org", issued_at: day(-0.1), ends_at: day(1.9) }),
+    request(5, "issued", { ...approved, issued_at: day(-0.1), ends_at: day(1.9), accessor: hash("accessor").slice(0, 24) }),
+    request(6, "refused", { ...approved, decided_why: "Read access is enough for a report." }), request(7, "ended", { until: day(-1) }),
+  ];
+  const issuanceFor = (x) => ({ ...x, may_approve: x.state === "waiting" && x.asked_by !== "demo", why_not: x.state === "waiting" ? null : "It does not wait for anybody.", may_refuse: x.state === "waiting" || x.state === "approved" });
+
   const enforced = list.filter((c) => c.violations.some((v) => policies.find((p) => p.id === v.policy).mode === "enforce"));
   const ladders = new Map();
   const still = { awaited: false, needs_approval: false, approved_by: null, may_approve: false, why_not: null, mode: "enforce", approvals: [], revoked_at: null, exposed_until: null, moved: null, collateral: null, reissue: null, restoration: null, may_restore: false, why_not_restore: null, may_roll_back: false };
@@ -186,6 +201,7 @@ export function world(f) {
       };
     },
     "/v1/exceptions": (q) => page(exceptions.filter((e) => !q.get("state") || e.state === q.get("state")).map(exceptionFor), q),
+    "/v1/issuance": (q) => ({ items: issuances.filter((x) => !q.get("state") || x.state === q.get("state")).map(issuanceFor) }),
     "/v1/policies": () => ({ items: policies.map(policyOf) }),
     "/v1/sources": () => ({ items: [...new Map(sources.map((s) => [`${s.source}/${s.instance}`, s])).values()].map((s, i) => ({ source: s.source, instance: s.instance, state: i === 1 ? "trouble" : i === 3 ? "silent" : "well", trouble: i === 1 ? "permission denied: sys/policies/acl can not be read; scopes of its tokens stay unknown" : null, last_heartbeat_at: iso(now - (i === 3 ? 5 * HOUR : 9) * 1000), last_record_at: iso(now - (i === 3 ? 6 * HOUR : 20 + i) * 1000), silent_seconds: i === 3 ? 6 * HOUR : 20 + i, records: 481_233 * (i + 1), events: 230_118 * (i + 1), dead_letters: i === 1 ? 17 : 0, unknown: i * 3, findings: i === 0 ? [{ kind: "log rewrote its history", subject: "audit.log", detail: "Lines 812 to 840 differ from what was read yesterday.", since: iso(now - 7 * HOUR * 1000) }] : [] })) }),
     "/v1/dead-letters": (q) => page(Array.from({ length: 17 }, (_, i) => ({ id: `dl-${i}`, source: "vault", instance: "staging", position: `audit.log:${4400 + i * 91}`, reason: i % 3 ? "not JSON" : "too long", detail: i % 3 ? "unexpected end of the line" : "the line is longer than 1 MiB", length: 300 + i * 771, excerpt: i === 2 ? hostile[1] : `{"time":"2026-11-20T1${i % 10}:00:00Z","type":"request","auth":{"acce`, observed_at: iso(now - i * HOUR * 1000), replay: `leastwise replay --dead-letter dl-${i}` })).filter((d) => (!q.get("source") || d.source === q.get("source")) && (!q.get("reason") || d.reason === q.get("reason"))), q),
@@ -353,6 +369,13 @@ export function world(f) {
         Object.assign(e, { state: "in force", approved_by: "demo", approved_at: iso(Date.now()) });
       } else Object.assign(e, { state: "revoked", revoked_by: "demo", revoked_at: iso(Date.now()) });
       return exceptionFor(e);
+    }, "exceptions"],
+    [/^\/v1\/issuance\/([^/]+)\/(approve|refuse)$/, (b, id, what) => {
+      reason(b);
+      const x = issuances.find((x) => x.id === id) ?? (() => { throw fault(404, "There is no such request", ""); })();
+      Object.assign(x, { state: what === "approve" ? "approved" : "refused", decided_by: "demo", decided_at: iso(Date.now()), decided_why: b.reason });
+      x.objections.forEach((o) => (o.approved = what === "approve"));
+      return issuanceFor(x);
     }, "exceptions"],
   ];
   return { get, post, policyDetail, whatif };

@@ -78,7 +78,13 @@ func (c Config) CollectorPolicyHCL() string {
 	var roles []need
 	for _, m := range c.AppRoleMounts {
 		roles = append(roles, need{path: "auth/" + m + "/role", caps: []string{"list"}, step: "list AppRole's roles"},
-			need{path: "auth/" + m + "/role/+", caps: []string{"read"}, step: "know what a role gives, and when somebody changes it"})
+			need{path: "auth/" + m + "/role/+", caps: []string{"read"}, step: "know what a role gives, and when somebody changes it"},
+			need{path: "auth/" + m + "/role/+/secret-id", caps: []string{"list"}, step: "list its secret ids by accessor"},
+			need{path: "auth/" + m + "/role/+/secret-id-accessor/lookup", caps: []string{"update"}, step: "know since when a secret id lives, and until when"})
+	}
+	for _, m := range c.PKIMounts {
+		roles = append(roles, need{path: m + "/roles", caps: []string{"list"}, step: "list the PKI's roles"},
+			need{path: m + "/roles/+", caps: []string{"read"}, step: "know how long its certificates may live"})
 	}
 	return render("The inventory of the Leastwise collector: it reads, and changes nothing.", append(roles, []need{
 		{path: "auth/token/accessors", caps: []string{"list", "sudo"}, step: "list live tokens"},
@@ -86,6 +92,14 @@ func (c Config) CollectorPolicyHCL() string {
 		{path: "sys/audit-hash/" + c.AuditDevice, caps: []string{"update"}, step: "name them as the audit log does"},
 		{path: "auth/token/roles", caps: []string{"list"}, step: "list token roles"},
 		{path: "auth/token/roles/*", caps: []string{"read"}, step: "know whether tokens of a role have a parent"},
+		{path: "sys/auth", caps: []string{"read"}, step: "know which auth methods issue tokens"},
+		{path: "sys/mounts", caps: []string{"read"}, step: "know which engines issue by roles"},
+		{path: "sys/mounts/*", caps: []string{"read"}, step: "know how long what a mount issues may live"},
+		{path: "auth/+/role", caps: []string{"list"}, step: "list the roles of other auth methods"},
+		{path: "auth/+/role/+", caps: []string{"read"}, step: "know what they give"},
+		{path: "auth/+/roles", caps: []string{"list"}, step: "the same where the list is called roles (AWS, GCP)"},
+		{path: "auth/+/certs", caps: []string{"list"}, step: "the same of certificates"},
+		{path: "auth/+/certs/+", caps: []string{"read"}, step: "know what a login by certificate gives"},
 		{path: "identity/entity-alias/id", caps: []string{"list"}, step: "know which aliases an entity has, and which are gone"},
 		{path: "sys/policies/acl/*", caps: []string{"read"}, step: "know what policies permit"},
 		{path: "auth/token/lookup-self", caps: []string{"read"}, step: "see the own token"},

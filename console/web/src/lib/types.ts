@@ -170,6 +170,17 @@ export interface Exception {
 // POST /v1/exceptions {credential? identity? policy, reason, ticket?, until} → Exception
 // POST /v1/exceptions/{id}/approve → Exception     POST /v1/exceptions/{id}/revoke → Exception
 
+// What an agent asks the broker for beyond policy; its objections are exceptions, decided together.
+export interface Issuance {
+  id: string; state: "waiting" | "approved" | "issued" | "refused" | "ended"; agent: string; owner: string; asked_by: string; identity: string; asked_at: Time | null;
+  type: "token" | "certificate"; policies: string[]; rules: { path: string; capabilities: string[] }[]; role: string | null; name: string | null;
+  lifetime_seconds: number; reason: string; objections: { policy: string; says: string[]; exception: string; approved: boolean }[];
+  until: Time | null; decided_by: string | null; decided_at: Time | null; decided_why: string | null; issued_at: Time | null; ends_at: Time | null; accessor: string | null;
+  may_approve: boolean; why_not: string | null; may_refuse: boolean;   // for who asks
+}
+// GET /v1/issuance?state= → {items: Issuance[]}
+// POST /v1/issuance/{id}/approve {reason} → Issuance, role approver, not who asked    POST /v1/issuance/{id}/refuse {reason} → Issuance, roles approver, security
+
 // GET /v1/policies → {items: Policy[]}   GET /v1/policies/{id} → PolicyDetail
 export interface Policy {
   id: string; title: string; rationale: string; severity: Severity; mode: string; grace_seconds: number | null;

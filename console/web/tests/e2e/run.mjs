@@ -13,7 +13,7 @@ const all = {
   identities: "/identities", identity: `/identity?name=${encodeURIComponent("agent/diagnostic")}`, enforcement: "/enforcement", exceptions: "/exceptions", policies: "/policies", policy: "/policy?id=long-lived-agent-token",
   "policy moved": "/policy?id=over-broad-agent-token&tab=whatif&threshold=20", approvals: "/enforcement?tab=approvals", sources: "/sources", audit: "/audit",
   "if it leaked": `/credential?key=${key("diagnostic")}&tab=leak`, "if it leaked and were revoked": `/credential?key=${key("diagnostic")}&tab=leak&after=revoke`, "right size": `/credential?key=${key("ingest")}&tab=rightsize`,
-  plan: "/enforcement?tab=plan", "broken glass": "/enforcement?tab=back", "done": "/enforcement?tab=done",
+  plan: "/enforcement?tab=plan", "broken glass": "/enforcement?tab=back", "done": "/enforcement?tab=done", issuance: "/issuance",
 };
 let failed = 0;
 const words = process.argv.slice(2);
@@ -217,6 +217,38 @@ await test("the glass is broken with a reason, in two steps", async (page) => {
   await sure.click();
   assert.match((await asked).postData(), /"ladder":"ld-[0-9a-f]+","reason":"Production stands still"/);
   await page.getByText("“Production stands still”").waitFor();
+});
+await test("what an agent asks for is approved and refused with a reason, in two steps", async (page) => {
+  await open(page, "/issuance");
+  const waiting = page.getByRole("region", { name: "Waiting for a decision" });
+  const one = waiting.getByRole("article").filter({ hasText: "DATA-77" });
+  assert.match(await one.innerText(), /Agent ingest of data-team asks for a token with policy warehouse-write, for 2 d/);
+  assert.match(await one.getByLabel("What admission says").innerText(), /long-lived-agent-token: lifetime is 2d[\s\S]*over-broad-agent-token: permission scope complexity is 41/);
+  await one.getByRole("button", { name: "Approve…" }).click();
+  const sure = one.getByRole("button", { name: "Approve it" });
+  assert.ok(await sure.isDisabled(), "without a reason nothing is approved");
+  await accessible(page);
+  const asked = page.waitForRequest((r) => r.method() === "POST" && /\/v1\/issuance\/iss-[0-9a-f]+\/approve$/.test(r.url()));
+  await one.getByLabel(/Why may it be issued/).fill("Planned, CHG-7");
+  await sure.click();
+  assert.equal((await asked).postData(), '{"reason":"Planned, CHG-7"}');
+  await page.getByRole("region", { name: "Approved, not fetched yet" }).getByText("Planned, CHG-7").waitFor();
+  const other = waiting.getByRole("article").first();
+  await other.getByRole("button", { name: "Refuse…" }).click();
+  await other.getByLabel(/Why not/).fill("Read access is enough");
+  await other.getByRole("button", { name: "Refuse it" }).click();
+  await page.getByRole("region", { name: "Refused" }).getByText("Read access is enough", { exact: true }).waitFor();
+  await page.getByText("ends by itself").first().waitFor();
+  await page.getByLabel("Show").selectOption("issued");
+  await page.waitForURL(/state=issued/);
+  assert.equal(await page.getByRole("article").count(), 2);
+});
+await test("where no agent asked, the page of issuance says what to do", async (page) => {
+  await page.route("**/v1/issuance", (route) => route.fulfill({ json: { items: [] } }));
+  await open(page, "/issuance");
+  await page.getByText("No agent has asked for more than policy allows").waitFor();
+  await page.getByText("leastwise broker").waitFor();
+  await accessible(page);
 });
 await test("a narrower one is rolled back from the credential's page", async (page) => {
   await open(page, `/credential?key=${encodeURIComponent(server.fleet.list[42].key)}&tab=rightsize`);

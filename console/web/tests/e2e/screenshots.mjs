@@ -13,7 +13,7 @@ const pages = {
   "credential-probing": `/credential?key=${key("probing")}`, "credential-hostile": `/credential?key=${encodeURIComponent(server.fleet.list.find((c) => c.key.includes("<img")).key)}`,
   "credential-scope": `/credential?key=${key("diagnostic")}&tab=scope`, approvals: "/enforcement?tab=approvals", identities: "/identities", identity: `/identity?name=${encodeURIComponent("agent/diagnostic")}`, enforcement: "/enforcement", exceptions: "/exceptions", policies: "/policies",
   policy: "/policy?id=long-lived-agent-token", "policy-moved": "/policy?id=long-lived-agent-token&tab=whatif&threshold=72h", "policy-file": "/policy?id=over-broad-agent-token&tab=yaml", "policy-rego": "/policy?id=over-broad-agent-token&tab=rego", sources: "/sources", audit: "/audit",
-  leak: `/credential?key=${key("diagnostic")}&tab=leak`, rightsize: `/credential?key=${key("ingest")}&tab=rightsize`, plan: "/enforcement?tab=plan", glass: "/enforcement?tab=back", done: "/enforcement?tab=done",
+  leak: `/credential?key=${key("diagnostic")}&tab=leak`, rightsize: `/credential?key=${key("ingest")}&tab=rightsize`, plan: "/enforcement?tab=plan", glass: "/enforcement?tab=back", done: "/enforcement?tab=done", issuance: "/issuance",
 };
 const words = process.argv.slice(2);
 const wrong = [];
