@@ -198,7 +198,7 @@ async function walk() {
   await switched(bob, "End now", "Really end it now");
   await see(bob, "article", "ended by bob");
   await sound(bob);
-  await see(sid, "[aria-label='What happens next']", /Waiting:[\s\S]*kill switch/);
+  await see(sid, "[aria-label='What happens next']", /(Held|Waiting):[\s\S]*kill switch/);
   await sound(sid);
   held(at);
 
