@@ -105,7 +105,13 @@ func Approve(ctx context.Context, log Log, id, by string, limits Limits, now tim
 	if err := approve(e, by, limits, now); err != nil {
 		return nil, err
 	}
-	return e, publish(ctx, log, e)
+	if err := settle(ctx, log, []*pb.Exception{e}); err != nil {
+		return nil, err
+	}
+	if e.RevokedAt != nil {
+		return nil, fmt.Errorf("approve %s: %w", e.Id, ErrOver)
+	}
+	return e, nil
 }
 
 // approve changes e, or says why it may not be approved.
@@ -143,6 +149,41 @@ func Revoke(ctx context.Context, log Log, id, by string, now time.Time) (*pb.Exc
 	return e, publish(ctx, log, e)
 }
 
+// after is what holds once e was written after old: what has been ended stays
+// ended, though somebody who had not read that wrote later.
+func after(old, e *pb.Exception) *pb.Exception {
+	if old.GetRevokedAt() == nil || e.RevokedAt != nil {
+		return e
+	}
+	e = proto.CloneOf(e)
+	e.RevokedBy, e.RevokedAt, e.RevokedWhy = old.RevokedBy, old.RevokedAt, old.RevokedWhy
+	return e
+}
+
+// settle writes what is not an end, and looks whether somebody ended it since
+// it was read: then that is written again, since readers take the newest
+// record and the topic keeps no other. It changes list to what holds.
+func settle(ctx context.Context, log Log, list []*pb.Exception) error {
+	if err := publishAll(ctx, log, list); err != nil {
+		return err
+	}
+	now, err := List(ctx, log)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		at := slices.IndexFunc(now, func(n *pb.Exception) bool { return n.Id == e.Id })
+		if at < 0 || now[at].RevokedAt == nil {
+			continue
+		}
+		e.RevokedBy, e.RevokedAt, e.RevokedWhy = now[at].RevokedBy, now[at].RevokedAt, now[at].RevokedWhy
+		if err := publish(ctx, log, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // List gives the newest record of every exception, by time of request.
 func List(ctx context.Context, log Log) ([]*pb.Exception, error) {
 	n, err := log.Partitions(ctx, schemas.TopicExceptions)
@@ -153,7 +194,7 @@ func List(ctx context.Context, log Log) ([]*pb.Exception, error) {
 	for p := range n {
 		_, err := log.ReadPartition(ctx, schemas.TopicExceptions, p, stream.Earliest, func(m stream.Message) error {
 			if e, err := Decode(m); err == nil {
-				byID[e.Id] = e
+				byID[e.Id] = after(byID[e.Id], e)
 			}
 			return nil // what can not be read grants nothing
 		})

@@ -43,7 +43,7 @@ func ApproveIssuance(ctx context.Context, log Log, request, by, why string, limi
 	if len(waiting) == 0 {
 		return nil, fmt.Errorf("approve %s: %w: it is approved already", request, ErrInvalid)
 	}
-	return all, publishAll(ctx, log, waiting)
+	return all, settle(ctx, log, waiting)
 }
 
 // RefuseIssuance ends all exceptions of a request, whether they were approved or not: nothing is issued by it any more.
@@ -77,7 +77,7 @@ func Issued(ctx context.Context, log Log, request, accessor string, ends, now ti
 	for _, e := range all {
 		e.Issuance.IssuedAt, e.Issuance.EndsAt, e.Issuance.Accessor = timestamppb.New(now), timestamppb.New(ends), accessor
 	}
-	return publishAll(ctx, log, all)
+	return settle(ctx, log, all)
 }
 
 // ofRequest gives copies of the newest records of a request's exceptions, oldest first.
