@@ -417,6 +417,35 @@ func TestAnIdentityAsOfADay(t *testing.T) {
 	}
 }
 
+func TestTheAuditLogTellsOfActsOnLaddersInWords(t *testing.T) {
+	b := newBench(t)
+	var want []string
+	for i, c := range []struct {
+		says string
+		*pb.Control
+	}{
+		{"approved the revocation of ladder L: why", &pb.Control{Setting: pb.Control_APPROVE}},
+		{"approved the narrower scope of ladder L: why", &pb.Control{Setting: pb.Control_APPROVE, Act: "narrow"}},
+		{"asked back what ladder L took: why", &pb.Control{Setting: pb.Control_RESTORE}},
+		{"asked for the scope that ladder L replaced: why", &pb.Control{Setting: pb.Control_ROLLBACK}},
+		{"noted what the narrower scope of ladder L denied: why", &pb.Control{Setting: pb.Control_DENIED}},
+		{"let revocations go on that the budget stopped: why", &pb.Control{Setting: pb.Control_RESUME}},
+	} {
+		c.Value, c.SetBy, c.Reason = "L", "ann", "why"
+		b.record(schemas.TopicControl, fmt.Sprint(i), int64(i), c.Control)
+		want = append(want, c.says)
+	}
+	var got []string
+	for _, e := range get[contract.Audit](b.as("ann", viewer), "/v1/audit").Items {
+		got = append(got, e.What)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestTheAuditLogIsToldInWordsAndAChangeInItShows(t *testing.T) {
 	b := newBench(t)
 	b.record(schemas.TopicControl, "mode", 0, &pb.Control{Setting: pb.Control_MODE, Value: "enforce", SetBy: "ann", Reason: "ready"})

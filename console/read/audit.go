@@ -1,6 +1,7 @@
 package read
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -160,9 +161,19 @@ func told(topic string, value []byte) (who *string, what string) {
 		if c.UnmarshalVT(value) != nil {
 			break
 		}
-		what = "set " + strings.ToLower(strings.ReplaceAll(c.Setting.String(), "_", " ")) + " to " + c.Value
-		if c.Setting == pb.Control_APPROVE {
-			what = "approved the revocation of ladder " + c.Value
+		switch c.Setting {
+		case pb.Control_APPROVE:
+			what = "approved " + cmp.Or(approvable[c.Act], c.Act) + " of ladder " + c.Value
+		case pb.Control_RESTORE:
+			what = "asked back what ladder " + c.Value + " took"
+		case pb.Control_ROLLBACK:
+			what = "asked for the scope that ladder " + c.Value + " replaced"
+		case pb.Control_RESUME:
+			what = "let revocations go on that the budget stopped"
+		case pb.Control_DENIED:
+			what = "noted what the narrower scope of ladder " + c.Value + " denied"
+		default:
+			what = "set " + strings.ToLower(strings.ReplaceAll(c.Setting.String(), "_", " ")) + " to " + c.Value
 		}
 		if c.Reason != "" {
 			what += ": " + c.Reason
@@ -171,6 +182,10 @@ func told(topic string, value []byte) (who *string, what string) {
 	}
 	return nil, "a record that this version can not read"
 }
+
+// approvable are the acts that people approve, in words.
+var approvable = map[string]string{"": "the revocation", "revoke": "the revocation", "narrow": "the narrower scope", "restore": "the giving back",
+	"finish": "the last step", "rotate": "the rotation"}
 
 // because gives a reason as it ends a sentence.
 func because(why string) string {

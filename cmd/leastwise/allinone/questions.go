@@ -47,10 +47,8 @@ func (q *questionsOf) Compromise(ctx context.Context, key, after string, at time
 	if err != nil {
 		return nil, nobody(err)
 	}
-	for _, leak := range report.Leaks {
-		if leak.Credential != key && leak.Principal != key && len(report.Leaks) == 1 {
-			return nil, fmt.Errorf("%w: no credential and no identity %q", rules.ErrNotFound, key) // a name that only ends so
-		}
+	if report.Name != key { // a name that only ends so
+		return nil, fmt.Errorf("%w: no credential and no identity %q", rules.ErrNotFound, key)
 	}
 	return retold[contract.Compromise](report)
 }
