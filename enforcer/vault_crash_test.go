@@ -187,6 +187,16 @@ func (w *vaultWorld) get(path string) map[string]any {
 	return answer["data"].(map[string]any)
 }
 
+// agent logs in by an AppRole of its own.
+func (w *vaultWorld) agent() (auth map[string]any, role string) {
+	vaultNames++
+	role = fmt.Sprintf("agent-%d", vaultNames)
+	w.v.do(w.t, "auth/approle/role/"+role, map[string]any{"token_policies": "broad", "token_ttl": "24h", "token_max_ttl": "48h"})
+	id := w.get("auth/approle/role/" + role + "/role-id")["role_id"]
+	secret := w.v.do(w.t, "auth/approle/role/"+role+"/secret-id", nil)["data"].(map[string]any)["secret_id"].(string)
+	return w.v.do(w.t, "auth/approle/login", map[string]any{"role_id": id, "secret_id": secret})["auth"].(map[string]any), role
+}
+
 // login is a token of an AppRole of its own: the role is narrowed with it.
 func (w *vaultWorld) login() (check func()) {
 	t := w.t
@@ -263,6 +273,46 @@ func (w *vaultWorld) certificate() (check func()) {
 	}
 }
 
+// entity logged in once: it is disabled, and the token that it holds ends.
+func (w *vaultWorld) entity() (check func()) {
+	auth, role := w.agent()
+	id := auth["entity_id"].(string)
+	w.decide("entity", id, nil)
+	w.d.Ladder.MaxCollateral = proto.Uint32(5) // its token
+	return func() {
+		if w.get("identity/entity/id/" + id)["disabled"] != true {
+			w.t.Error("the entity is enabled")
+		}
+		if w.v.works(auth["client_token"].(string)) {
+			w.t.Error("its token works")
+		}
+		if n := w.carried("auth/token/revoke-accessor"); n != 1 {
+			w.t.Errorf("its token was revoked %d times", n)
+		}
+		if got := fmt.Sprint(w.get("auth/approle/role/" + role)["token_policies"]); got != "[broad]" {
+			w.t.Errorf("the role has %s", got)
+		}
+	}
+}
+
+func (w *vaultWorld) secretID() (check func()) {
+	_, role := w.agent()
+	accessor := w.v.do(w.t, "auth/approle/role/"+role+"/secret-id", nil)["data"].(map[string]any)["secret_id_accessor"].(string)
+	w.decide("secret_id", "approle/"+role+"/"+accessor, nil)
+	return func() {
+		list, code, err := w.v.call("root-for-setup", "LIST", "auth/approle/role/"+role+"/secret-id", nil)
+		if err != nil || code != http.StatusOK {
+			w.t.Fatalf("%d, %v", code, err)
+		}
+		if keys := list["data"].(map[string]any)["keys"].([]any); len(keys) != 1 || keys[0] == accessor { // the first one lives on
+			w.t.Errorf("the role has %v", keys)
+		}
+		if n := w.carried("auth/approle/role/" + role + "/secret-id-accessor/destroy"); n != 1 {
+			w.t.Errorf("destroyed %d times", n)
+		}
+	}
+}
+
 // The process dies at 20 moments between the intent and the last result: before
 // a request is sent, after it was done and before its answer is heard, and
 // before an entry is durable. What it was about happens once in effect, and
@@ -275,7 +325,8 @@ func TestRealVaultDyingBetweenIntentAndResultIsOnceInEffectAndVerified(t *testin
 	v.do(t, "pki/roles/plain", map[string]any{"allow_any_name": true, "ttl": "150m"})
 	v.do(t, "pki/roles/leased", map[string]any{"allow_any_name": true, "ttl": "48h", "max_ttl": "48h", "generate_lease": true})
 	rng := rand.New(rand.NewPCG(seed(t), 3))
-	for kind, make := range map[string]func(*vaultWorld) func(){"token": (*vaultWorld).login, "lease": (*vaultWorld).lease, "certificate": (*vaultWorld).certificate} {
+	for kind, make := range map[string]func(*vaultWorld) func(){"token": (*vaultWorld).login, "lease": (*vaultWorld).lease, "certificate": (*vaultWorld).certificate,
+		"entity": (*vaultWorld).entity, "secret id": (*vaultWorld).secretID} {
 		t.Run(kind, func(t *testing.T) {
 			whole := newVaultWorld(t, v, -1)
 			check := make(whole)
