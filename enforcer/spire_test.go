@@ -1,6 +1,7 @@
 package enforcer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -82,11 +83,25 @@ func (k killed) Reissue(ctx context.Context, id string, d *pb.Decision, plan *pb
 	return done, errors.Join(dead, err)
 }
 
+// killedFinisher is one whose revocation has a second step.
+type killedFinisher struct {
+	killed
+	f Finisher
+}
+
+func (k killedFinisher) FinishAfter(c target.Credential) time.Duration { return k.f.FinishAfter(c) }
+
+func (k killedFinisher) Finish(ctx context.Context, c target.Credential) (err error) {
+	dead := k.at(func() { err = k.f.Finish(ctx, c) })
+	return errors.Join(dead, err)
+}
+
 // ladderRun is one ladder at a real target, by a clock that the test turns. All
 // that outlives a process is the journal.
 type ladderRun struct {
 	t       *testing.T
 	target  Target
+	name    string // of the target; empty: spire/default
 	clock   time.Time
 	journal []*pb.LadderState
 	p       *partition
@@ -105,7 +120,7 @@ func (r *ladderRun) newest() *pb.LadderState {
 
 func (r *ladderRun) intended() bool {
 	switch r.newest().GetState() {
-	case revokeIntended, retrying, reissueIntent:
+	case revokeIntended, retrying, reissueIntent, pb.LadderState_FINISH_INTENDED:
 		return true
 	}
 	return false
@@ -115,8 +130,12 @@ func (r *ladderRun) start() {
 	r.t.Helper()
 	env := daemon.NewEnv("enforcer", slog.New(slog.NewTextHandler(io.Discard, nil)))
 	env.Now = func() time.Time { return r.clock }
+	var at Target = killed{r.target, r}
+	if f, ok := r.target.(Finisher); ok {
+		at = killedFinisher{killed{r.target, r}, f}
+	}
 	e, err := New(Config{Mode: "enforce", Budget: "50/h 100%", Writer: "test"},
-		Deps{Env: env, Targets: map[string]Target{"spire/default": killed{r.target, r}}, Notify: map[string]Channel{"owner": &inbox{}}})
+		Deps{Env: env, Targets: map[string]Target{cmp.Or(r.name, "spire/default"): at}, Notify: map[string]Channel{"owner": &inbox{}}})
 	if err != nil {
 		r.t.Fatal(err)
 	}

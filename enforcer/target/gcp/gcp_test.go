@@ -8,12 +8,26 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/enforcer/target"
+	"github.com/leastwise/leastwise/enforcer/target/gcp/gcptest"
 	"github.com/leastwise/leastwise/enforcer/target/targettest"
 	pb "github.com/leastwise/leastwise/schemas/leastwisev1"
 )
 
+const (
+	project  = gcptest.Project
+	agent    = gcptest.Agent
+	enforcer = gcptest.Enforcer
+)
+
+type google struct{ *gcptest.Google }
+
+func newGoogle(t *testing.T) *google {
+	t.Helper()
+	return &google{gcptest.New(t)}
+}
+
 func (g *google) config() Config {
-	return Config{Projects: []string{project}, ServiceAccount: enforcer, IAMEndpoint: g.server.URL + "/", ResourceManagerEndpoint: g.server.URL + "/", Narrow: true}
+	return Config{Projects: []string{project}, ServiceAccount: enforcer, IAMEndpoint: g.URL, ResourceManagerEndpoint: g.URL, Narrow: true}
 }
 
 func open(t *testing.T, c Config) *Target {
@@ -32,17 +46,17 @@ func credential(id string) target.Credential {
 func TestTheContractHoldsOverGooglesWire(t *testing.T) {
 	targettest.Run(t, func(t *testing.T) targettest.World {
 		g := newGoogle(t)
-		g.key(enforcer)
+		g.Key(enforcer)
 		return targettest.World{
 			Target: open(t, g.config()),
 			New: func(*testing.T) (target.Credential, func() bool) {
-				id, works := g.key(agent)
+				id, works := g.Key(agent)
 				return credential(id), works
 			},
 			Unknown: credential("nonesuch"),
 			Foreign: target.Credential{Key: "gcpaudit/other/service_account_key/x"},
-			Lose:    func(*testing.T) { g.lose = true },
-			Busy:    func(*testing.T) { g.busy = true },
+			Lose:    func(*testing.T) { g.Lose = true },
+			Busy:    func(*testing.T) { g.Busy = true },
 		}
 	})
 }
@@ -54,7 +68,7 @@ func TestTokensGotWithAKeyWorkForAnHourAndThatIsSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, _ := g.key(agent)
+	id, _ := g.Key(agent)
 	if err := tt.Revoke(t.Context(), credential(id)); err != nil {
 		t.Fatal(err)
 	}
@@ -79,15 +93,15 @@ func TestASingleTokenCanNotBeRevokedAndTheErrorSaysWhatEndsIt(t *testing.T) {
 
 func TestWhatIsMissingIsNamed(t *testing.T) {
 	g := newGoogle(t)
-	g.denied = []string{"iam.serviceAccountKeys.disable"}
+	g.Denied = []string{"iam.serviceAccountKeys.disable"}
 	tt := open(t, g.config())
 	missing, err := tt.Capabilities(t.Context())
-	if err != nil || len(missing) != 1 || missing[0].Capability != g.denied[0] {
+	if err != nil || len(missing) != 1 || missing[0].Capability != g.Denied[0] {
 		t.Errorf("%v, %v", missing, err)
 	}
-	id, works := g.key(agent)
+	id, works := g.Key(agent)
 	err = tt.Revoke(t.Context(), credential(id))
-	if target.KindOf(err) != target.Permission || !strings.Contains(err.Error(), g.denied[0]) || !works() {
+	if target.KindOf(err) != target.Permission || !strings.Contains(err.Error(), g.Denied[0]) || !works() {
 		t.Error(err)
 	}
 }
@@ -95,7 +109,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 func TestADeletedKeyIsNotRestored(t *testing.T) {
 	g := newGoogle(t)
 	tt := open(t, g.config())
-	id, _ := g.key(agent)
+	id, _ := g.Key(agent)
 	c := credential(id)
 	s, err := tt.Lookup(t.Context(), c)
 	if err != nil {
@@ -118,10 +132,10 @@ func TestADeletedKeyIsNotRestored(t *testing.T) {
 
 // member's roles now, those under a condition with a question mark.
 func (g *google) rolesNow(email string) []string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.Mu.Lock()
+	defer g.Mu.Unlock()
 	var list []string
-	for _, b := range g.policy["bindings"].([]any) {
+	for _, b := range g.Policy["bindings"].([]any) {
 		b := b.(map[string]any)
 		if !slices.Contains(b["members"].([]any), any("serviceAccount:"+email)) {
 			continue
@@ -141,7 +155,7 @@ func (g *google) bound() {
 	binding := func(role string, members ...any) map[string]any {
 		return map[string]any{"role": role, "members": members}
 	}
-	g.roles = map[string][]string{
+	g.Roles = map[string][]string{
 		"roles/storage.admin":        {"storage.buckets.delete", "storage.buckets.get", "storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list"},
 		"roles/storage.objectUser":   {"storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list"},
 		"roles/storage.objectViewer": {"storage.objects.get", "storage.objects.list"},
@@ -150,7 +164,7 @@ func (g *google) bound() {
 	}
 	conditional := binding("roles/storage.admin", me)
 	conditional["condition"] = map[string]any{"expression": "request.time < timestamp('2027-01-01T00:00:00Z')", "title": "until 2027"}
-	g.policy = map[string]any{"version": 3, "bindings": []any{binding("roles/storage.admin", me, other), binding("roles/pubsub.editor", me), conditional}}
+	g.Policy = map[string]any{"version": 3, "bindings": []any{binding("roles/storage.admin", me, other), binding("roles/pubsub.editor", me), conditional}}
 }
 
 func decision(id string, used ...string) *pb.Decision {
@@ -161,7 +175,7 @@ func TestRolesBecomeTheSmallestThatHoldWhatWasUsedAndComeBack(t *testing.T) {
 	g := newGoogle(t)
 	g.bound()
 	before := g.rolesNow(agent)
-	id, _ := g.key(agent)
+	id, _ := g.Key(agent)
 	tt := open(t, g.config())
 	d := decision(id, "storage.objects.get")
 	plan, refused, err := tt.Plan(t.Context(), d)
@@ -174,8 +188,8 @@ func TestRolesBecomeTheSmallestThatHoldWhatWasUsedAndComeBack(t *testing.T) {
 	if !slices.Equal(g.rolesNow(agent), before) {
 		t.Fatal("planning changed the policy")
 	}
-	g.between = func() { // somebody else writes first
-		g.policy["bindings"] = append(g.policy["bindings"].([]any), map[string]any{"role": "roles/viewer", "members": []any{"user:eve@example.org"}})
+	g.Between = func() { // somebody else writes first
+		g.Policy["bindings"] = append(g.Policy["bindings"].([]any), map[string]any{"role": "roles/viewer", "members": []any{"user:eve@example.org"}})
 	}
 	if _, err := tt.Reissue(t.Context(), "l", d, plan); target.KindOf(err) != target.Retryable || err == nil {
 		t.Fatalf("Reissue over a newer policy = %v", err)
@@ -188,7 +202,7 @@ func TestRolesBecomeTheSmallestThatHoldWhatWasUsedAndComeBack(t *testing.T) {
 	if got := g.rolesNow(agent); !slices.Equal(got, []string{"roles/storage.admin?", "roles/storage.objectViewer"}) {
 		t.Errorf("roles %v", got)
 	}
-	if text := fmt.Sprint(g.policy); !strings.Contains(text, "user:ada@example.org") || !strings.Contains(text, "user:eve@example.org") || !strings.Contains(text, "until 2027") {
+	if text := fmt.Sprint(g.Policy); !strings.Contains(text, "user:ada@example.org") || !strings.Contains(text, "user:eve@example.org") || !strings.Contains(text, "until 2027") {
 		t.Errorf("others lost something: %s", text)
 	}
 	for range 2 {
@@ -206,7 +220,7 @@ func TestNothingIsNarrowedOnAGuess(t *testing.T) {
 		"narrow":          func(_ *google, c *Config, _ *pb.Decision) { c.Narrow = false },
 		"no observed use": func(_ *google, _ *Config, d *pb.Decision) { d.Proposal = nil },
 		"not known whole": func(_ *google, _ *Config, d *pb.Decision) { d.Proposal.Incomplete = "the source was silent" },
-		"1 other enabled": func(g *google, _ *Config, _ *pb.Decision) { g.key(agent) },
+		"1 other enabled": func(g *google, _ *Config, _ *pb.Decision) { g.Key(agent) },
 		"can be smaller": func(_ *google, _ *Config, d *pb.Decision) {
 			d.Proposal.Rules[0].Actions = []string{"storage.buckets.delete", "pubsub.topics.get"}
 		},
@@ -217,7 +231,7 @@ func TestNothingIsNarrowedOnAGuess(t *testing.T) {
 	} {
 		g := newGoogle(t)
 		g.bound()
-		id, _ := g.key(agent)
+		id, _ := g.Key(agent)
 		c, d := g.config(), decision(id, "storage.objects.get")
 		change(g, &c, d)
 		plan, refused, err := open(t, c).Plan(t.Context(), d)

@@ -1,4 +1,8 @@
-package gcp
+// Package gcptest is a fake of Google's wire for tests: its paths, methods and
+// the fields that requests may have come from Google's own discovery documents,
+// which the client library carries. What the documents do not have is answered
+// 404 or 400.
+package gcptest
 
 import (
 	"crypto/rand"
@@ -17,23 +21,21 @@ import (
 	"testing"
 )
 
-// google is a fake of the wire: its paths, methods and the fields that requests
-// may have come from Google's own discovery documents, which the client library
-// carries. What the documents do not have is answered 404 or 400.
-type google struct {
-	t      *testing.T
-	server *httptest.Server
+// Google is one project with two service accounts.
+type Google struct {
+	URL    string
 	routes []route
 
-	mu      sync.Mutex
+	Mu      sync.Mutex                // guards what follows
 	keys    map[string]map[string]any // by resource name
-	policy  map[string]any
 	etag    int
-	roles   map[string][]string
-	lose    bool
-	busy    bool
-	between func() // runs once before a policy is written
-	denied  []string
+	Policy  map[string]any
+	Roles   map[string][]string
+	Lose    bool   // the next answer to a change
+	Busy    bool   // the next request is one too many
+	Between func() // runs once before a policy is written
+	Denied  []string
+	Done    map[string]int // changes that were carried out, by the method's id
 }
 
 type route struct {
@@ -60,9 +62,11 @@ type method struct {
 	}
 }
 
-func newGoogle(t *testing.T) *google {
+// New starts one. It skips the test where the client library's source is not
+// at hand.
+func New(t *testing.T) *Google {
 	t.Helper()
-	g := &google{t: t, keys: map[string]map[string]any{}, roles: map[string][]string{}}
+	g := &Google{Done: map[string]int{}, keys: map[string]map[string]any{}, Roles: map[string][]string{}}
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "google.golang.org/api").Output()
 	if err != nil {
 		t.Skipf("the client library's discovery documents are not at hand: %v", err)
@@ -78,12 +82,13 @@ func newGoogle(t *testing.T) *google {
 		}
 		g.learn(doc, doc.Resources)
 	}
-	g.server = httptest.NewServer(g)
-	t.Cleanup(g.server.Close)
+	server := httptest.NewServer(g)
+	t.Cleanup(server.Close)
+	g.URL = server.URL + "/"
 	return g
 }
 
-func (g *google) learn(doc document, resources map[string]resource) {
+func (g *Google) learn(doc document, resources map[string]resource) {
 	for _, r := range resources {
 		for _, m := range r.Methods {
 			pattern := regexp.QuoteMeta(m.Path)
@@ -123,11 +128,12 @@ func shape(id string) string {
 	}
 }
 
-func (g *google) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.busy {
-		g.busy = false
+// ServeHTTP answers as Google would.
+func (g *Google) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.Mu.Lock()
+	defer g.Mu.Unlock()
+	if g.Busy {
+		g.Busy = false
 		fail(w, 429, "Quota exceeded")
 		return
 	}
@@ -152,8 +158,11 @@ func (g *google) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			name = match[1]
 		}
 		status, answer := g.answer(one.id, name, body)
-		if g.lose && r.Method != http.MethodGet {
-			g.lose = false
+		if status == 200 {
+			g.Done[one.id]++
+		}
+		if g.Lose && r.Method != http.MethodGet {
+			g.Lose = false
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err == nil {
 				conn.Close()
@@ -177,14 +186,14 @@ func fail(w http.ResponseWriter, status int, text string) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]any{"code": status, "message": text}})
 }
 
-func (g *google) answer(id, name string, body map[string]any) (int, any) {
-	name = strings.Replace(name, "projects/-/", "projects/"+project+"/", 1)
+func (g *Google) answer(id, name string, body map[string]any) (int, any) {
+	name = strings.Replace(name, "projects/-/", "projects/"+Project+"/", 1)
 	key := g.keys[name]
 	switch id {
 	case "iam.projects.serviceAccounts.list":
 		var list []map[string]any
-		for _, email := range []string{agent, enforcer} {
-			list = append(list, map[string]any{"name": "projects/" + project + "/serviceAccounts/" + email, "email": email})
+		for _, email := range []string{Agent, Enforcer} {
+			list = append(list, map[string]any{"name": "projects/" + Project + "/serviceAccounts/" + email, "email": email})
 		}
 		return 200, map[string]any{"accounts": list}
 	case "iam.projects.serviceAccounts.keys.list":
@@ -203,7 +212,7 @@ func (g *google) answer(id, name string, body map[string]any) (int, any) {
 		case "get":
 			return 200, key
 		case "disable":
-			if slices.Contains(g.denied, "iam.serviceAccountKeys.disable") {
+			if slices.Contains(g.Denied, "iam.serviceAccountKeys.disable") {
 				return 403, "Permission denied"
 			}
 			key["disabled"] = true
@@ -214,17 +223,17 @@ func (g *google) answer(id, name string, body map[string]any) (int, any) {
 		}
 		return 200, map[string]any{}
 	case "iam.roles.get":
-		return 200, map[string]any{"name": name, "includedPermissions": g.roles[name]}
+		return 200, map[string]any{"name": name, "includedPermissions": g.Roles[name]}
 	case "iam.roles.queryGrantableRoles":
 		var list []map[string]any
-		for role, permissions := range g.roles {
+		for role, permissions := range g.Roles {
 			list = append(list, map[string]any{"name": role, "includedPermissions": permissions})
 		}
 		return 200, map[string]any{"roles": list}
 	case "cloudresourcemanager.projects.testIamPermissions":
 		var got []string
 		for _, p := range body["permissions"].([]any) {
-			if !slices.Contains(g.denied, p.(string)) {
+			if !slices.Contains(g.Denied, p.(string)) {
 				got = append(got, p.(string))
 			}
 		}
@@ -234,12 +243,12 @@ func (g *google) answer(id, name string, body map[string]any) (int, any) {
 		if options["requestedPolicyVersion"] != float64(3) {
 			return 400, "the policy has conditions: ask for version 3"
 		}
-		g.policy["etag"] = fmt.Sprint("etag", g.etag)
-		return 200, g.policy
+		g.Policy["etag"] = fmt.Sprint("etag", g.etag)
+		return 200, g.Policy
 	case "cloudresourcemanager.projects.setIamPolicy":
-		if g.between != nil {
-			g.between()
-			g.between = nil
+		if g.Between != nil {
+			g.Between()
+			g.Between = nil
 			g.etag++
 		}
 		policy := body["policy"].(map[string]any)
@@ -250,28 +259,29 @@ func (g *google) answer(id, name string, body map[string]any) (int, any) {
 			return 400, "a policy with conditions needs version 3"
 		}
 		g.etag++
-		g.policy = policy
+		g.Policy = policy
 		return 200, policy
 	}
 	return 501, id
 }
 
+// The project and its accounts.
 const (
-	project  = "prod-agents-1"
-	agent    = "ingest@prod-agents-1.iam.gserviceaccount.com"
-	enforcer = "leastwise@prod-agents-1.iam.gserviceaccount.com"
+	Project  = "prod-agents-1"
+	Agent    = "ingest@prod-agents-1.iam.gserviceaccount.com"
+	Enforcer = "leastwise@prod-agents-1.iam.gserviceaccount.com"
 )
 
-// key makes an enabled key and tells whether it works.
-func (g *google) key(email string) (id string, works func() bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+// Key makes an enabled key and tells whether it works.
+func (g *Google) Key(email string) (id string, works func() bool) {
+	g.Mu.Lock()
+	defer g.Mu.Unlock()
 	id = strings.ToLower(rand.Text())
-	name := "projects/" + project + "/serviceAccounts/" + email + "/keys/" + id
+	name := "projects/" + Project + "/serviceAccounts/" + email + "/keys/" + id
 	g.keys[name] = map[string]any{"name": name, "keyType": "USER_MANAGED", "validAfterTime": "2026-01-01T00:00:00Z", "validBeforeTime": "9999-12-31T23:59:59Z"}
 	return id, func() bool {
-		g.mu.Lock()
-		defer g.mu.Unlock()
+		g.Mu.Lock()
+		defer g.Mu.Unlock()
 		k := g.keys[name]
 		return k != nil && k["disabled"] == nil
 	}
