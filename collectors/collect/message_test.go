@@ -21,11 +21,17 @@ type slow struct {
 	n    int
 }
 
-func (s *slow) Publish(_ context.Context, messages ...stream.Message) error {
+func (s *slow) Publish(ctx context.Context, messages ...stream.Message) error {
 	if messages[0].Topic != schemas.TopicEvents {
 		return nil // the heartbeat
 	}
-	for s.n++; <-s.made != s.n+1; { // the next one was made
+	s.n++
+	for made := 0; made != s.n+1; { // the next one was made
+		select {
+		case made = <-s.made:
+		case <-ctx.Done(): // it was handed over while all was stopped, and is the last
+			return ctx.Err()
+		}
 	}
 	for i, m := range messages {
 		ev := &leastwisev1.Event{}
