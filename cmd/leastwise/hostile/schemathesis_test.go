@@ -68,14 +68,20 @@ func described(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	now := time.Now().UTC()
-	known := map[string]any{"key": keyOf(texts[0]), "name": holderOf(texts[0]), "/v1/policies": "old", "/v1/exceptions": "ex-0", "metric": "credential_age", "threshold": "72h", "days": 3,
+	known := map[string]any{"key": keyOf(texts[0]), "name": holderOf(texts[0]), "/v1/policies": "old", "/v1/exceptions": "ex-0", "/v1/issuance": "iss-0", "metric": "credential_age", "threshold": "72h", "days": 3,
 		"from": now.Add(-day).Format(time.RFC3339), "to": now.Format(time.RFC3339), "as_of": now.Format(time.RFC3339), "owner": "hostiles", "source": "vault", "policy": "probes", "q": texts[5]}
 	bodies := map[string]any{
-		"/v1/enforcement/kill":    map[string]any{"on": false, "reason": texts[0]},
-		"/v1/enforcement/mode":    map[string]any{"mode": "enforce", "reason": texts[0]},
-		"/v1/enforcement/approve": map[string]any{"ladder": texts[0], "reason": texts[0]},
-		"/v1/exceptions":          map[string]any{"credential": keyOf(texts[0]), "policy": "old", "reason": texts[0], "until": now.Add(day).Format(time.RFC3339)},
-		"/v1/sessions/end":        map[string]any{"name": "nobody"},
+		"/v1/enforcement/kill":      map[string]any{"on": false, "reason": texts[0]},
+		"/v1/enforcement/mode":      map[string]any{"mode": "enforce", "reason": texts[0]},
+		"/v1/enforcement/approve":   map[string]any{"ladder": texts[0], "reason": texts[0]},
+		"/v1/enforcement/restore":   map[string]any{"ladder": texts[0], "reason": texts[0]},
+		"/v1/enforcement/rollback":  map[string]any{"ladder": texts[0], "reason": texts[0]},
+		"/v1/enforcement/resume":    map[string]any{"reason": texts[0]},
+		"/v1/issuance/{id}/approve": map[string]any{"reason": texts[0]},
+		"/v1/issuance/{id}/refuse":  map[string]any{"reason": texts[0]},
+		"/v1/exceptions":            map[string]any{"credential": keyOf(texts[0]), "policy": "old", "reason": texts[0], "until": now.Add(day).Format(time.RFC3339)},
+		"/v1/admit":                 map[string]any{"type": "token", "source": "vault", "lifetime": "30d", "principal": holderOf(texts[0]), "reason": texts[0]},
+		"/v1/sessions/end":          map[string]any{"name": "nobody"},
 	}
 	for path, methods := range api.Paths {
 		for _, operation := range methods {
