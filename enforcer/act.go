@@ -39,30 +39,31 @@ type issuer struct {
 }
 
 func (i *issuer) liveCount(ctx context.Context, now time.Time) (int, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.liveAt.IsZero() || now.Sub(i.liveAt) >= factsFor || i.liveErr != nil {
-		i.live, i.liveErr = i.Live(ctx)
-		i.liveAt = now
-	}
-	return i.live, i.liveErr
+	return i.counted(ctx, now, true)
 }
 
 // liveKnown is the number as far as it is known: none while the target does
 // not answer. It is asked again after a while, and not waited for long.
 func (i *issuer) liveKnown(ctx context.Context, now time.Time) int {
+	ctx, cancel := context.WithTimeout(ctx, otherTimeout)
+	defer cancel()
+	n, err := i.counted(ctx, now, false)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// counted asks when the last answer is old, or was none and it is to be asked
+// again.
+func (i *issuer) counted(ctx context.Context, now time.Time, again bool) (int, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.liveAt.IsZero() || now.Sub(i.liveAt) >= factsFor {
-		ctx, cancel := context.WithTimeout(ctx, otherTimeout)
-		defer cancel()
+	if i.liveAt.IsZero() || now.Sub(i.liveAt) >= factsFor || again && i.liveErr != nil {
 		i.live, i.liveErr = i.Live(ctx)
 		i.liveAt = now
 	}
-	if i.liveErr != nil {
-		return 0
-	}
-	return i.live
+	return i.live, i.liveErr
 }
 
 func (i *issuer) owns(ctx context.Context, now time.Time, key string) (bool, error) {

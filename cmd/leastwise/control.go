@@ -9,6 +9,7 @@ import (
 	"github.com/leastwise/leastwise/cmd/leastwise/allinone"
 	"github.com/leastwise/leastwise/enforcer"
 	"github.com/leastwise/leastwise/enforcer/control"
+	"github.com/leastwise/leastwise/internal/stream"
 )
 
 type controlCommand struct {
@@ -45,8 +46,9 @@ func (s *set) remotely(ctx context.Context, what, path string, body any) (bool, 
 	return true, nil
 }
 
-func (s *set) change(ctx context.Context, what string, fn func(context.Context, control.Log, control.Who, time.Time) error) error {
-	if done, err := s.remotely(ctx, what, "", nil); done {
+// change is made at a server if one is named, by the API's path, and else in Kafka.
+func (s *set) change(ctx context.Context, what, path string, body any, fn func(context.Context, *stream.Client, control.Who, time.Time) error) error {
+	if done, err := s.remotely(ctx, what, path, body); done {
 		return err
 	}
 	name, err := s.name()
@@ -55,7 +57,7 @@ func (s *set) change(ctx context.Context, what string, fn func(context.Context, 
 	}
 	return s.attached(ctx, func(engines *allinone.Engines, _ *allinone.Config) error {
 		if err := fn(ctx, engines.Stream, control.Who{Name: name, Reason: s.Reason}, time.Now()); err != nil {
-			return usageIf(err, control.ErrInvalid)
+			return usageIf(err, control.ErrInvalid, enforcer.ErrNoLadder)
 		}
 		fmt.Printf("%s, set by %s\n", what, name)
 		return nil
@@ -65,22 +67,11 @@ func (s *set) change(ctx context.Context, what string, fn func(context.Context, 
 // onLadder is change for what is asked of one ladder, which has to be in the journal.
 func (s *set) onLadder(ctx context.Context, ladder, what, path string, body map[string]any, fn func(context.Context, control.Log, control.Who, time.Time) error) error {
 	body["ladder"], body["reason"] = ladder, s.Reason
-	if done, err := s.remotely(ctx, what, path, body); done {
-		return err
-	}
-	name, err := s.name()
-	if err != nil {
-		return err
-	}
-	return s.attached(ctx, func(engines *allinone.Engines, _ *allinone.Config) error {
-		if _, err := enforcer.FindLadder(ctx, engines.Stream, ladder); err != nil {
-			return usageIf(err, enforcer.ErrNoLadder)
+	return s.change(ctx, what, path, body, func(ctx context.Context, kafka *stream.Client, who control.Who, now time.Time) error {
+		if _, err := enforcer.FindLadder(ctx, kafka, ladder); err != nil {
+			return err
 		}
-		if err := fn(ctx, engines.Stream, control.Who{Name: name, Reason: s.Reason}, time.Now()); err != nil {
-			return usageIf(err, control.ErrInvalid)
-		}
-		fmt.Printf("%s, set by %s\n", what, name)
-		return nil
+		return fn(ctx, kafka, who, now)
 	})
 }
 
@@ -90,10 +81,7 @@ type controlMode struct {
 }
 
 func (c *controlMode) Run(ctx context.Context) error {
-	if done, err := c.remotely(ctx, "mode "+c.Mode, "/v1/enforcement/mode", map[string]any{"mode": c.Mode, "reason": c.Reason}); done {
-		return err
-	}
-	return c.change(ctx, "mode "+c.Mode, func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
+	return c.change(ctx, "mode "+c.Mode, "/v1/enforcement/mode", map[string]any{"mode": c.Mode, "reason": c.Reason}, func(ctx context.Context, log *stream.Client, who control.Who, now time.Time) error {
 		return control.SetMode(ctx, log, c.Mode, who, now)
 	})
 }
@@ -104,10 +92,7 @@ type controlKill struct {
 }
 
 func (c *controlKill) Run(ctx context.Context) error {
-	if done, err := c.remotely(ctx, "kill switch "+c.State, "/v1/enforcement/kill", map[string]any{"on": c.State == "on", "reason": c.Reason}); done {
-		return err
-	}
-	return c.change(ctx, "kill switch "+c.State, func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
+	return c.change(ctx, "kill switch "+c.State, "/v1/enforcement/kill", map[string]any{"on": c.State == "on", "reason": c.Reason}, func(ctx context.Context, log *stream.Client, who control.Who, now time.Time) error {
 		return control.SetKillSwitch(ctx, log, c.State == "on", who, now)
 	})
 }
@@ -118,7 +103,7 @@ type controlBudget struct {
 }
 
 func (c *controlBudget) Run(ctx context.Context) error {
-	return c.change(ctx, "budget "+c.Budget, func(ctx context.Context, log control.Log, who control.Who, now time.Time) error {
+	return c.change(ctx, "budget "+c.Budget, "", nil, func(ctx context.Context, log *stream.Client, who control.Who, now time.Time) error {
 		return control.SetBudget(ctx, log, c.Budget, who, now)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/leastwise/leastwise/enforcer/control"
+	"github.com/leastwise/leastwise/internal/stream"
 )
 
 type restoreCommand struct {
@@ -23,9 +24,8 @@ func (c *restoreCommand) Run(ctx context.Context) error {
 type resumeCommand struct{ set }
 
 func (c *resumeCommand) Run(ctx context.Context) error {
-	const what = "revocations go on; what was revoked until now counts in no budget any more"
-	if done, err := c.remotely(ctx, what, "/v1/enforcement/resume", map[string]any{"reason": c.Reason}); done {
-		return err
-	}
-	return c.change(ctx, what, control.Resume)
+	return c.change(ctx, "revocations go on; what was revoked until now counts in no budget any more", "/v1/enforcement/resume", map[string]any{"reason": c.Reason},
+		func(ctx context.Context, log *stream.Client, who control.Who, now time.Time) error {
+			return control.Resume(ctx, log, who, now)
+		})
 }
